@@ -1,0 +1,52 @@
+"""ERNIE from scratch: build, pretrain, fine-tune and serve ERNIE with PaddlePaddle.
+
+`import ernie_from_scratch as efs` applies the process settings (settings.py) before Paddle is imported,
+and imports nothing heavy itself: each name below is loaded when it is first used.
+"""
+
+import importlib
+
+from ernie_from_scratch import settings
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "config": ("UserError", "ErnieConfig", "BertConfig", "ErnieMConfig"),
+    "models": (
+        "ErnieEmbeddings",
+        "MultiHeadAttention",
+        "ErnieEncoderLayer",
+        "ErnieEncoder",
+        "ErniePooler",
+        "ErnieModel",
+        "ErnieLMPredictionHead",
+        "ErniePretrainingHeads",
+        "ErnieForPretraining",
+        "ErnieForMaskedLM",
+        "ErnieForSequenceClassification",
+        "ErnieForTokenClassification",
+        "ErnieForQuestionAnswering",
+        "ErnieForMultipleChoice",
+    ),
+    "text.vocabulary": ("Vocabulary", "build_vocabulary"),
+    "text.tokenizer": ("ErnieTokenizer",),
+    "dataset": ("PretrainingData",),
+    "deployment.pipeline": ("pipeline",),
+}
+_HOME = {name: f"{__name__}.{module}" for module, names in _EXPORTS.items() for name in names}
+__all__ = ["__version__", "settings", *_HOME]
+
+settings.apply()
+
+
+def __getattr__(name: str):
+    """Loads an exported name at its first use (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_HOME))

@@ -1,0 +1,34 @@
+"""`ernie export`."""
+
+from dataclasses import MISSING, asdict, dataclass
+
+from ernie_from_scratch.commands.arguments import add_settings, read_settings
+from ernie_from_scratch.training.settings import option
+
+HELP = """Turn a model folder into a graph that other engines run, checked against the network.
+
+The output folder holds the graph, vocabulary, config and labels: all that `ernie serve` and `ernie predict` need.
+
+examples:
+  ernie export --model runs/sentiment --output runs/sentiment-paddle
+  ernie export --model runs/sentiment --output runs/sentiment-onnx --format onnx
+"""
+
+
+@dataclass
+class ExportSettings:
+    model: str = option(MISSING, "model folder", aliases=("model_name_or_path",))
+    output: str = option(MISSING, "folder to write; one that an earlier export wrote is replaced", aliases=("output_dir",))
+    format: str = option("paddle", "paddle: for paddle_inference; onnx: for onnxruntime, openvino", choices=("paddle", "onnx"))
+    task: str | None = option(None, "text-classification or fill-mask; default: as the model's config tells")
+
+
+def add_arguments(parser):
+    add_settings(parser, ExportSettings)
+
+
+def run(args):
+    settings = read_settings(ExportSettings, args)
+    from ernie_from_scratch.deployment.export import export
+
+    export(**asdict(settings))

@@ -1,0 +1,25 @@
+"""`ernie finetune`."""
+
+from ernie_from_scratch.commands.arguments import add_settings, read_settings
+from ernie_from_scratch.finetuning.settings import FinetuneSettings
+
+HELP = """Train a pretrained model on labelled examples.
+
+The sets are .tsv files with the header label<TAB>text_a[<TAB>text_b]. The output folder is a model folder with the
+weights of the epoch that was best on the development set; metrics.jsonl and results.json lie beside them.
+
+examples:
+  ernie finetune --model_name_or_path runs/demo/pretrain_entity/final --train train.tsv --dev dev.tsv --output_dir runs/sentiment
+  ernie finetune --config sentiment.yaml --seed 2 --output_dir runs/sentiment-2
+"""
+
+
+def add_arguments(parser):
+    add_settings(parser, FinetuneSettings)
+
+
+def run(args):
+    settings = read_settings(FinetuneSettings, args)
+    from ernie_from_scratch.finetuning.loop import finetune, summary
+
+    print(f"{settings.output_dir}: {summary(finetune(settings))}")

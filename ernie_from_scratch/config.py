@@ -1,0 +1,230 @@
+"""What a network is made of, as one flat record of numbers, and the published ERNIE models as such records."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, get_args, get_type_hints
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend: "<what>: <where>; <what to do>", one line."""
+
+
+ACTIVATIONS = ("gelu", "relu", "silu", "tanh")
+
+# Settings that other tools write into config.json and that do not change these networks.
+IGNORED_IN_FILES = frozenset(
+    """architectures model_type paddlenlp_version transformers_version paddle_version dtype torch_dtype fuse use_cache
+    label2id tokenizer_class name_or_path _name_or_path init_class return_dict output_hidden_states output_attentions
+    use_flash_attention pruned_heads tie_word_embeddings quantization_config tensor_parallel_degree
+    tensor_parallel_rank sep_parallel_degree tensor_parallel_output recompute_use_reentrant is_encoder_decoder
+    is_decoder cross_attention_hidden_size add_cross_attention tie_encoder_decoder chunk_size_feed_forward
+    finetuning_task task_specific_params prefix bos_token_id eos_token_id sep_token_id cls_token_id mask_token_id
+    decoder_start_token_id gradient_checkpointing problem_type_hint torchscript use_bfloat16 tf_legacy_loss
+    max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p
+    typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids
+    num_return_sequences output_scores return_dict_in_generate forced_bos_token_id forced_eos_token_id
+    remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens""".split()
+)
+OTHER_NAMES = {"num_classes": "num_labels", "dropout": "classifier_dropout"}
+
+
+@dataclass
+class ModelConfig:
+    """Reading, checking and writing that every configuration shares; the fields are in the subclasses."""
+
+    MODEL_TYPE: ClassVar[str] = ""
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def __post_init__(self):
+        hints = get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value, hint = getattr(self, field.name), hints[field.name]
+            allowed = tuple(getattr(kind, "__origin__", kind) for kind in get_args(hint) or (hint,))
+            if float in allowed and isinstance(value, int) and not isinstance(value, bool):
+                setattr(self, field.name, float(value))
+            elif not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+                names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
+                raise UserError(f"wrong type: {field.name} is {value!r}; give {names}")
+
+    @classmethod
+    def preset_names(cls) -> list[str]:
+        return list(cls.PRESETS)
+
+    @classmethod
+    def preset(cls, name: str, **overrides):
+        """The configuration of a published model (or `tiny`), with single fields replaced by `overrides`."""
+        if name not in cls.PRESETS:
+            raise UserError(f"unknown model: {name}; {_nearest(name, cls.PRESETS)}")
+        return cls.from_dict({**cls.PRESETS[name], **overrides})
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]):
+        """Raises UserError for an unknown key or a wrong type."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        values = {OTHER_NAMES.get(key, key): value for key, value in values.items()}
+        for key in values:
+            if key not in known:
+                raise UserError(f"unknown key: {key}; {_nearest(key, known)}")
+        return cls(**values)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike):
+        """Reads config.json, or PaddleNLP's older model_config.json, of a file or of a model folder."""
+        path = Path(path)
+        if path.is_dir():
+            candidates = [path / "config.json", path / "model_config.json"]
+            path = next((file for file in candidates if file.is_file()), candidates[0])
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"no configuration: {path}; {error.strerror.lower()}") from error
+        except ValueError as error:
+            raise UserError(f"not JSON: {path}; {error}") from error
+        if not isinstance(values, dict):
+            raise UserError(f"not a configuration: {path}; a JSON object is expected")
+        while values.get(
+            "init_args"
+        ):  # model_config.json nests the network's arguments in its task's arguments
+            values = {**values, **values.pop("init_args")[0]}
+        values.pop("init_args", None)
+        if values.get("model_type", cls.MODEL_TYPE) != cls.MODEL_TYPE:
+            raise UserError(
+                f"other kind of model: {path}; model_type is {values['model_type']}, not {cls.MODEL_TYPE}"
+            )
+        if values.pop("position_embedding_type", "absolute") != "absolute":
+            raise UserError(f"relative positions: {path}; only position_embedding_type absolute is known")
+        if isinstance(values.get("id2label"), dict):
+            values["id2label"] = {int(number): label for number, label in values["id2label"].items()}
+            values.setdefault("num_labels", len(values["id2label"]))
+        try:
+            return cls.from_dict({key: value for key, value in values.items() if key not in IGNORED_IN_FILES})
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def save(self, folder: str | os.PathLike) -> Path:
+        """Writes FOLDER/config.json, readable by PaddleNLP and by Hugging Face, and returns its path."""
+        path = Path(folder) / "config.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = {"model_type": self.MODEL_TYPE, **self.to_dict()}
+        temporary = path.with_name(f".config.json.{os.getpid()}")
+        temporary.write_text(json.dumps(values, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+        return path
+
+
+@dataclass
+class ErnieConfig(ModelConfig):
+    """An ERNIE 1.0, 2.0 or 3.0 network. The names are PaddleNLP's; sizes count elements, probabilities are in [0, 1).
+
+    Raises UserError for a wrong type or for values that do not make a network.
+    """
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 16  # 0 = no token type embeddings
+    task_type_vocab_size: int = 3
+    use_task_id: bool = False
+    task_id: int = 0
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+    pool_act: str = "tanh"
+    num_labels: int = 2
+    id2label: dict | None = None
+    num_choices: int | None = None
+    classifier_dropout: float | None = None  # None = hidden_dropout_prob
+    problem_type: str | None = None
+    enable_recompute: bool = (
+        False  # forget activations and compute them again in backward: less memory, more time
+    )
+
+    MODEL_TYPE: ClassVar[str] = "ernie"
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+                     "max_position_embeddings", "num_labels"):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise UserError(f"too small: {name} is {getattr(self, name)}; give 1 or more")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+            if not 0 <= (getattr(self, name) or 0) < 1:
+                raise UserError(
+                    f"not a probability: {name} is {getattr(self, name)}; give 0 or more, below 1"
+                )
+        if self.hidden_size % self.num_attention_heads:
+            raise UserError(
+                f"uneven heads: hidden_size {self.hidden_size} is no multiple of "
+                f"num_attention_heads {self.num_attention_heads}; change one of them"
+            )
+        for name in ("hidden_act", "pool_act"):
+            if getattr(self, name) not in ACTIVATIONS:
+                raise UserError(
+                    f"unknown activation: {name} is {getattr(self, name)}; {_nearest('', ACTIVATIONS)}"
+                )
+        if not 0 <= self.pad_token_id < self.vocab_size:
+            raise UserError(
+                f"outside the vocabulary: pad_token_id is {self.pad_token_id}; give 0 to {self.vocab_size - 1}"
+            )
+
+
+def _nearest(word: str, choices) -> str:
+    near = difflib.get_close_matches(word, choices, n=1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(choices))}"
+
+
+def _sizes(layers: int, hidden: int, heads: int, **more) -> dict[str, Any]:
+    return {"num_hidden_layers": layers, "hidden_size": hidden, "num_attention_heads": heads,
+            "intermediate_size": 4 * hidden, **more}  # fmt: skip
+
+
+_V1 = {"vocab_size": 18000, "hidden_act": "relu", "max_position_embeddings": 513, "type_vocab_size": 2}
+_V2_EN = {"vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 4}
+_V3 = {"vocab_size": 40000, "max_position_embeddings": 2048, "type_vocab_size": 4, "task_type_vocab_size": 16,
+       "use_task_id": True}  # fmt: skip
+_TINY_V2 = {**_V3, "use_task_id": False}
+
+ErnieConfig.PRESETS = {
+    "tiny": _sizes(2, 128, 2, vocab_size=18000, max_position_embeddings=512, type_vocab_size=2),
+    "ernie-1.0-base-zh": _sizes(12, 768, 12, **_V1),
+    "ernie-1.0-base-zh-cw": _sizes(
+        12, 768, 12, **{**_V3, "max_position_embeddings": 512, "task_type_vocab_size": 3}
+    ),
+    "ernie-1.0-large-zh-cw": _sizes(24, 1024, 16, **_V1)
+    | {"intermediate_size": 3072, "max_position_embeddings": 512},
+    "ernie-2.0-base-zh": _sizes(12, 768, 12, **_V1) | {"type_vocab_size": 4},
+    "ernie-2.0-large-zh": _sizes(24, 1024, 16, **_V1)
+    | {"vocab_size": 12800, "max_position_embeddings": 512, "type_vocab_size": 4},
+    "ernie-2.0-base-en": _sizes(12, 768, 12, **_V2_EN),
+    "ernie-2.0-large-en": _sizes(24, 1024, 16, **_V2_EN),
+    "ernie-3.0-xbase-zh": _sizes(20, 1024, 16, **_V3),
+    "ernie-3.0-base-zh": _sizes(12, 768, 12, **_V3) | {"task_type_vocab_size": 3},
+    "ernie-3.0-medium-zh": _sizes(6, 768, 12, **_V3),
+    "ernie-3.0-mini-zh": _sizes(6, 384, 12, **_V3),
+    "ernie-3.0-micro-zh": _sizes(4, 384, 12, **_V3),
+    "ernie-3.0-nano-zh": _sizes(4, 312, 12, **_V3),
+    "ernie-3.0-tiny-base-v2-zh": _sizes(12, 768, 12, **_TINY_V2) | {"task_type_vocab_size": 3},
+    "ernie-3.0-tiny-medium-v2-zh": _sizes(6, 768, 12, **_TINY_V2),
+    "ernie-3.0-tiny-mini-v2-zh": _sizes(6, 384, 12, **_TINY_V2),
+    "ernie-3.0-tiny-mini-v2-en": _sizes(
+        6, 384, 12, vocab_size=50265, max_position_embeddings=514, type_vocab_size=1
+    ),
+    "ernie-3.0-tiny-micro-v2-zh": _sizes(4, 384, 12, **_TINY_V2),
+    "ernie-3.0-tiny-nano-v2-zh": _sizes(4, 312, 12, **_TINY_V2),
+    "ernie-3.0-tiny-pico-v2-zh": _sizes(3, 128, 2, **_TINY_V2),  # "3L128H"
+}

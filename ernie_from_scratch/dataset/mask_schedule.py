@@ -1,0 +1,81 @@
+"""Which masking level a row gets: one level, a mix by share, or the paper's stages."""
+
+import numpy as np
+
+from ernie_from_scratch.config import UserError
+from ernie_from_scratch.dataset.indexed import IndexedCorpus
+from ernie_from_scratch.dataset.masking import LEVELS
+
+MASKING = (*LEVELS, "knowledge")
+KNOWLEDGE_MIX = {
+    "char": 1.0,
+    "phrase": 1.0,
+    "entity": 1.0,
+}  # the paper's three levels, a third of the rows each
+
+
+def mask_stages(masking: str, schedule=None) -> tuple:
+    """(first sample number, cumulative shares of LEVELS) of each stage.
+
+    Args:
+        masking: a level, or "knowledge".
+        schedule: for "knowledge": {level: share}, or [(first sample number, level or {level: share}), …]. The
+            paper's three stages over n samples: [(0, "char"), (n // 3, "phrase"), (2 * n // 3, "entity")].
+
+    Raises:
+        UserError: the schedule isn't one, or is given without masking="knowledge".
+    """
+    if masking not in MASKING:
+        raise UserError(f"masking {masking!r} is unknown; choose one of {', '.join(MASKING)}")
+    if masking != "knowledge":
+        if schedule is not None:
+            raise UserError(
+                f"mask_schedule goes with masking=knowledge, not {masking}; leave one of them out"
+            )
+        schedule = masking
+    schedule = KNOWLEDGE_MIX if schedule is None else schedule
+    stages = [(0, schedule)] if isinstance(schedule, dict | str) else schedule
+    try:
+        stages = [(int(first), levels) for first, levels in stages]
+    except (TypeError, ValueError):
+        stages = []
+    firsts = [first for first, _ in stages]
+    if not firsts or firsts[0] != 0 or firsts != sorted(set(firsts)):
+        raise UserError(
+            f"mask_schedule {schedule!r} is neither shares of levels nor stages that rise from sample 0; "
+            'write {"char": 1, "entity": 2} or [(0, "char"), (100000, "entity")]'
+        )
+    return tuple((first, _cumulative_shares(levels)) for first, levels in stages)
+
+
+def _cumulative_shares(levels) -> tuple:
+    shares = {levels: 1.0} if isinstance(levels, str) else levels
+    if not isinstance(shares, dict) or not set(shares) <= set(LEVELS):
+        raise UserError(f"mask_schedule levels {levels!r}: choose from {', '.join(LEVELS)}")
+    try:
+        values = np.array([float(shares.get(level, 0.0)) for level in LEVELS])
+    except (TypeError, ValueError):
+        values = np.array([np.nan])
+    if not (np.all(values >= 0) and 0 < values.sum() < np.inf):
+        raise UserError(f"mask_schedule shares {shares!r}: give numbers of at least 0, not all 0")
+    cumulative = np.cumsum(values) / values.sum()
+    cumulative[np.flatnonzero(values)[-1] :] = 1.0  # whatever the rounding
+    return tuple(cumulative.tolist())
+
+
+def check_levels(corpus: IndexedCorpus, stages: tuple, masking: str) -> None:
+    """Raise UserError when a corpus lacks the boundaries that its masking needs."""
+    shares = np.array([shares for _, shares in stages])  # [stages, levels]
+    used = np.diff(shares, axis=1, prepend=0.0).max(axis=0) > 0
+    needed = [level for level, is_used in zip(LEVELS, used, strict=True) if is_used]
+    for level in ("phrase", "entity"):
+        if level in needed and corpus.spans is None:
+            raise UserError(
+                f"masking={masking} needs {level} boundaries, but {corpus.prefix}_spans.npy is missing; "
+                "prepare the text again with `ernie prepare`, or use masking=word"
+            )
+    if "entity" in needed and not corpus.has_entities():
+        raise UserError(
+            f"masking={masking} needs entities, but {corpus.prefix}_spans.npy marks none; prepare the text "
+            "again with `--segmenter lac` or a `--user_dict` with entity types, or use masking=phrase"
+        )

@@ -1,0 +1,122 @@
+"""The sample table on disk, beside the corpus: built once by one process, memory-mapped by all.
+
+The file's name holds a digest of everything that the table depends on, so a stale one is never read.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from ernie_from_scratch.config import UserError
+from ernie_from_scratch.dataset.samples import SAMPLE
+from ernie_from_scratch.text.files import atomic_write
+
+VERSION = 1  # raise when build_samples gives another table from the same input
+POLL_SECONDS = 0.05
+
+
+def digest(*parts) -> str:
+    """A short digest of the parts' repr."""
+    return hashlib.sha256(repr((VERSION, *parts)).encode()).hexdigest()[:16]
+
+
+def load_or_build(
+    prefix: str, settings: str, data: str, build: Callable[[], np.ndarray], cache_dir=None
+) -> np.ndarray:
+    """The sample table of (settings, data), from PREFIX_samples_{settings}_{data}.npy or built into it.
+
+    Processes that come while one is building wait for it; when it fails, they fail with the same message.
+    Tables of the same settings but other data are removed.
+
+    Args:
+        settings, data: digests.
+        build: makes the table.
+        cache_dir: folder of the file; by default that of the corpus. When nothing can be written there, the
+            table stays in memory, with a warning.
+    """
+    folder = Path(cache_dir) if cache_dir else Path(prefix).parent
+    stem = f"{Path(prefix).name}_samples"
+    path = folder / f"{stem}_{settings}_{data}.npy"
+    table = _read(path)
+    if table is not None:
+        return table
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / f"{stem}.lock", "a+", encoding="utf8")
+    except OSError as error:
+        warnings.warn(
+            f"{path} cannot be written ({error.strerror}): each start builds it again", stacklevel=2
+        )
+        return build()
+    with lock, _locked(lock) as waited:
+        table = _read(path)
+        if table is not None:
+            return table
+        if waited and (message := _failure(lock, path.name)):
+            raise UserError(message)
+        try:
+            table = build()
+            with atomic_write(path) as temporary, open(temporary, "wb") as file:
+                np.save(file, table)
+        except Exception as error:
+            _write(lock, json.dumps({"table": path.name, "error": str(error) or type(error).__name__}))
+            raise
+        _write(lock, "")
+        for stale in folder.glob(f"{stem}_{settings}_*.npy"):
+            if stale != path:
+                stale.unlink(missing_ok=True)
+    return _read(path)
+
+
+def _read(path: Path) -> np.ndarray | None:
+    try:
+        table = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None  # absent or damaged
+    return table if table.dtype == SAMPLE and table.ndim == 1 else None
+
+
+@contextmanager
+def _locked(lock):
+    """Holds the file lock; gives whether another process had it."""
+    waited = False
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise UserError(
+                    f"cannot lock {lock.name} ({error.strerror}); choose another cache_dir"
+                ) from None
+        waited = True
+        time.sleep(POLL_SECONDS)
+    try:
+        yield waited
+    finally:
+        fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+def _failure(lock, table: str) -> str | None:
+    """The builder's error, when the last thing done under the lock was a failure to build `table`."""
+    lock.seek(0)
+    text = lock.read()
+    report = json.loads(text) if text else {}
+    return report.get("error") if report.get("table") == table else None
+
+
+def _write(lock, text: str) -> None:
+    lock.seek(0)
+    lock.truncate()
+    lock.write(text)
+    lock.flush()
+    os.fsync(lock.fileno())

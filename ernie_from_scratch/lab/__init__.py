@@ -1,0 +1,1 @@
+"""The lab: what runs and notebooks show; curves, bars, masked sentences in colour, reports."""

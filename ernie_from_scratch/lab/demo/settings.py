@@ -1,0 +1,23 @@
+"""What `ernie demo` can be told, and the schedule that makes ERNIE's own network learn facts in minutes."""
+
+from dataclasses import asdict, dataclass
+
+from ernie_from_scratch.training.settings import option
+
+
+@dataclass
+class DemoSettings:
+    """Settings of the demo; the defaults are those of the README's figures."""
+
+    output_dir: str = option("runs/demo", "where everything goes; the same command continues there")
+    text: str | None = option(None, "your own text instead: a .txt, .jsonl or .gz file, or a folder of them")
+    facts: int = option(600, "facts that the corpus tells and the cloze asks")
+    sentences: int = option(30_000, "sentences of the generated corpus")
+    steps: int = option(3000, "optimizer steps of each pretraining")
+    probes: int = option(300, "cloze questions of each kind")
+    seed: int = option(1234, "seed of corpus, weights, masks and order")
+    fresh: bool = option(False, "start over: delete what an earlier demo left in the output folder")
+
+    def deciding(self):
+        """The settings that decide the result, as a dict."""
+        return {k: v for k, v in asdict(self).items() if k not in ("output_dir", "fresh")}

@@ -1,0 +1,53 @@
+"""Each token gathers what it needs from all others (Attention Is All You Need, section 3.2).
+
+B batch, L sequence, H hidden, N heads, D head size (H = N * D), K keys (L, plus the cached ones).
+"""
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from ernie_from_scratch.models.initialization import normal_weights
+from ernie_from_scratch.models.layers import Dropout, Linear
+
+
+class MultiHeadAttention(nn.Layer):
+    """Self-attention: scores, mask, softmax, dropout, and a weighted sum of values, in N heads side by side."""
+
+    def __init__(self, config):
+        super().__init__()
+        hidden = config.hidden_size
+        self.num_heads = config.num_attention_heads
+        self.head_dim = hidden // self.num_heads
+        self.q_proj = Linear(hidden, hidden, weight_attr=normal_weights(config))
+        self.k_proj = Linear(hidden, hidden, weight_attr=normal_weights(config))
+        self.v_proj = Linear(hidden, hidden, weight_attr=normal_weights(config))
+        self.out_proj = Linear(hidden, hidden, weight_attr=normal_weights(config))
+        self.dropout = Dropout(config.attention_probs_dropout_prob)
+
+    def split_heads(self, x):
+        x = x.reshape([0, 0, self.num_heads, self.head_dim])  # [B, L, N, D]
+        return x.transpose([0, 2, 1, 3])  # [B, N, L, D]
+
+    def merge_heads(self, x):
+        x = x.transpose([0, 2, 1, 3])  # [B, L, N, D]
+        return x.reshape([0, 0, self.num_heads * self.head_dim])  # [B, L, H]
+
+    def forward(self, hidden_states, mask=None, past_key_value=None):
+        """Takes [B, L, H], an additive mask that broadcasts to [B, N, L, K], and cached keys and values [B, N, K-L, D].
+
+        Gives the new states [B, L, H], the attention weights [B, N, L, K], and keys and values [B, N, K, D].
+        """
+        query = self.split_heads(self.q_proj(hidden_states))  # [B, N, L, D]
+        key = self.split_heads(self.k_proj(hidden_states))  # [B, N, L, D]
+        value = self.split_heads(self.v_proj(hidden_states))  # [B, N, L, D]
+        if past_key_value is not None:
+            key = paddle.concat([past_key_value[0], key], axis=2)  # [B, N, K, D]
+            value = paddle.concat([past_key_value[1], value], axis=2)  # [B, N, K, D]
+
+        scores = paddle.matmul(query * self.head_dim**-0.5, key, transpose_y=True)  # [B, N, L, K]
+        if mask is not None:
+            scores = scores + mask  # [B, N, L, K]
+        weights = self.dropout(F.softmax(scores))  # [B, N, L, K]
+        context = self.merge_heads(paddle.matmul(weights, value))  # [B, L, H]
+        return self.out_proj(context), weights, (key, value)

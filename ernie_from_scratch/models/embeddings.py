@@ -1,0 +1,71 @@
+"""From token ids to vectors: ERNIE's input representation (ERNIE 1.0, section 3.2).
+
+B batch, L sequence, H hidden.
+"""
+
+import paddle
+from paddle import nn
+
+from ernie_from_scratch.models.initialization import normal_weights
+from ernie_from_scratch.models.layers import Dropout, LayerNorm
+
+
+class ErnieEmbeddings(nn.Layer):
+    """Sum of what a token is, where it stands, which sentence and which task it belongs to; normalized, dropped out."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.pad_token_id = config.pad_token_id
+        self.task_id = config.task_id
+        self.word_embeddings = nn.Embedding(
+            config.vocab_size,
+            config.hidden_size,
+            padding_idx=config.pad_token_id,  # looks up zeros, and learns nothing
+            weight_attr=normal_weights(config),
+        )
+        self.position_embeddings = nn.Embedding(
+            config.max_position_embeddings, config.hidden_size, weight_attr=normal_weights(config)
+        )
+        self.token_type_embeddings = None
+        if config.type_vocab_size > 0:
+            self.token_type_embeddings = nn.Embedding(
+                config.type_vocab_size, config.hidden_size, weight_attr=normal_weights(config)
+            )
+        self.task_type_embeddings = None
+        if config.use_task_id:
+            self.task_type_embeddings = nn.Embedding(
+                config.task_type_vocab_size, config.hidden_size, weight_attr=normal_weights(config)
+            )
+        self.layer_norm = LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(
+        self,
+        input_ids=None,
+        token_type_ids=None,
+        position_ids=None,
+        task_type_ids=None,
+        inputs_embeds=None,
+        past_length=0,
+    ):
+        """Takes ids [B, L] int64, or word vectors `inputs_embeds` [B, L, H]; gives [B, L, H].
+
+        Left out, token types are 0, task types are `config.task_id`, and positions count from `past_length`.
+        """
+        if inputs_embeds is None:
+            inputs_embeds = self.word_embeddings(input_ids)  # [B, L, H]
+        length = inputs_embeds.shape[1]
+        if position_ids is None:
+            position_ids = paddle.arange(past_length, past_length + length).unsqueeze(
+                0
+            )  # [1, L], the same in each row
+        embeddings = inputs_embeds + self.position_embeddings(position_ids)  # [B, L, H]
+        if self.token_type_embeddings is not None:
+            if token_type_ids is None:
+                token_type_ids = paddle.zeros([1, length], dtype="int64")
+            embeddings = embeddings + self.token_type_embeddings(token_type_ids)  # [B, L, H]
+        if self.task_type_embeddings is not None:
+            if task_type_ids is None:
+                task_type_ids = paddle.full([1, length], self.task_id, dtype="int64")
+            embeddings = embeddings + self.task_type_embeddings(task_type_ids)  # [B, L, H]
+        return self.dropout(self.layer_norm(embeddings))

@@ -1,0 +1,90 @@
+"""ERNIE whole, before any task.
+
+B batch, L sequence, H hidden, N heads, K keys (L, plus cached ones).
+"""
+
+import paddle
+
+from ernie_from_scratch.config import UserError
+from ernie_from_scratch.models.embeddings import ErnieEmbeddings
+from ernie_from_scratch.models.encoder import ErnieEncoder
+from ernie_from_scratch.models.outputs import EncoderOutput
+from ernie_from_scratch.models.pooler import ErniePooler
+from ernie_from_scratch.models.pretrained import PretrainedModel
+
+
+def additive_mask(attention_mask, dtype):
+    """A number to add to each score: 0 where a token may look, very low where it may not.
+
+    A 2-D mask [B, K] says 1 for a token and 0 for padding. In 3-D [B, L, K] and 4-D [B, N, L, K] masks (any of these
+    may be 1), bool and int say what may be seen; float is added as it is. Gives something that broadcasts to
+    [B, N, L, K], or None when everything may be seen.
+    """
+    if attention_mask.ndim == 2:
+        # Looking costs little on a CPU, adding zeros to every score does not; a GPU would have to wait for the answer.
+        if attention_mask.place.is_cpu_place() and bool((attention_mask == 1).all()):
+            return None
+        return ((1.0 - attention_mask.astype(dtype)) * -1e4).unsqueeze([1, 2])  # [B, 1, 1, K]
+    if attention_mask.ndim == 3:
+        attention_mask = attention_mask.unsqueeze(1)  # [B, 1, L, K]
+    if not attention_mask.is_floating_point():
+        lowest = max(-1e9, paddle.finfo(dtype).min)
+        return (1.0 - attention_mask.astype(dtype)) * lowest
+    return attention_mask.astype(dtype)
+
+
+class ErnieModel(PretrainedModel):
+    """Embeddings, encoder and pooler (ERNIE 1.0, section 3.1)."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.embeddings = ErnieEmbeddings(config)
+        self.encoder = ErnieEncoder(config)
+        self.pooler = ErniePooler(config)
+
+    def forward(
+        self,
+        input_ids=None,
+        token_type_ids=None,
+        position_ids=None,
+        attention_mask=None,
+        task_type_ids=None,
+        past_key_values=None,
+        inputs_embeds=None,
+        use_cache=False,
+        output_hidden_states=False,
+        output_attentions=False,
+        return_dict=False,
+    ):
+        """Ids [B, L] int64 or `inputs_embeds` [B, L, H]; masks as `additive_mask` takes them, without one the
+        padding ids are masked; `past_key_values` as an earlier call with `use_cache` gave them.
+
+        Gives (sequence output [B, L, H], pooled output [B, H]), then as asked for: keys and values of each layer,
+        hidden states of the embeddings and each layer [B, L, H], attentions of each layer [B, N, L, K].
+        Raises UserError unless exactly one of `input_ids` and `inputs_embeds` is given.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise UserError("two inputs or none: ErnieModel; give either input_ids or inputs_embeds")
+        past_length = 0 if past_key_values is None else past_key_values[0][0].shape[2]
+        if attention_mask is None and input_ids is not None:
+            attention_mask = (input_ids != self.embeddings.pad_token_id).astype("int64")  # [B, L]
+            if past_length:
+                past_mask = paddle.ones([input_ids.shape[0], past_length], dtype="int64")
+                attention_mask = paddle.concat([past_mask, attention_mask], axis=1)  # [B, K]
+        mask = None
+        if attention_mask is not None:
+            mask = additive_mask(attention_mask, self.pooler.dense.weight.dtype)  # once, for all layers
+
+        embeddings = self.embeddings(
+            input_ids, token_type_ids, position_ids, task_type_ids, inputs_embeds, past_length
+        )  # [B, L, H]
+        hidden_states, attentions, key_values = self.encoder(embeddings, mask, past_key_values)
+        sequence_output = hidden_states[-1]  # [B, L, H]
+        output = EncoderOutput(
+            last_hidden_state=sequence_output,
+            pooler_output=self.pooler(sequence_output),  # [B, H]
+            past_key_values=key_values if use_cache else None,
+            hidden_states=hidden_states if output_hidden_states else None,
+            attentions=attentions if output_attentions else None,
+        )
+        return output if return_dict else output.to_tuple()

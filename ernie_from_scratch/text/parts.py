@@ -1,0 +1,107 @@
+"""Finished parts of a preparation, kept in a work folder until all are there, and joined into the four files."""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ernie_from_scratch.text.encode import Encoded
+from ernie_from_scratch.text.files import atomic_write
+
+IDS, IDX, SPANS, META = "_ids.npy", "_idx.npz", "_spans.npy", "_meta.json"
+COPY_BYTES = 16 << 20
+
+
+def part_path(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:06d}.npz"
+
+
+def write_part(path: Path, encoded: Encoded, stats: dict) -> None:
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
+        text = np.frombuffer(json.dumps(stats).encode(), np.uint8)
+        np.savez(file, ids=encoded.ids, bits=encoded.bits, lens=encoded.lens, docs=encoded.docs, stats=text)
+
+
+def read_stats(path: Path) -> dict | None:
+    """The statistics of a finished part; None when there is none, or none that can be read."""
+    try:
+        with np.load(path) as part:
+            return json.loads(part["stats"].tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+def join_parts(paths: list[Path], prefix: Path, ids_dtype: np.dtype, tokens: int, sentences: int, documents: int):
+    """Writes PREFIX_ids.npy, _spans.npy and _idx.npz from parts in order, one part in memory at a time."""
+
+    def each(name: str) -> Iterator[np.ndarray]:
+        for path in paths:
+            with np.load(path) as part:
+                yield part[name]
+
+    with open(f"{prefix}{IDS}", "wb") as file:
+        write_npy(file, ids_dtype, tokens, each("ids"))
+    with open(f"{prefix}{SPANS}", "wb") as file:
+        write_npy(file, np.dtype(np.uint8), tokens, each("bits"))
+    write_index(Path(f"{prefix}{IDX}"), sentences, documents, lambda: each("lens"), lambda: each("docs"))
+
+
+def write_npy(file, dtype: np.dtype, length: int, blocks: Iterator[np.ndarray]) -> None:
+    """A 1-D .npy file, block by block, byte for byte what np.save writes."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(file, header)
+    for block in blocks:
+        file.write(block.astype(dtype, copy=False).tobytes())
+
+
+def write_index(
+    path: Path,
+    sentences: int,
+    documents: int,
+    lens: Callable[[], Iterator[np.ndarray]],
+    docs: Callable[[], Iterator[np.ndarray]],
+) -> None:
+    """lens (tokens of each sentence) and docs (sentences before each document, and in all), as np.savez writes them."""
+
+    def cumulative() -> Iterator[np.ndarray]:
+        before = 0
+        yield np.zeros(1, np.int64)
+        for counts in docs():
+            yield before + np.cumsum(counts, dtype=np.int64)
+            before += int(counts.sum())
+
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        with archive.open("lens.npy", "w", force_zip64=True) as file:
+            write_npy(file, np.dtype(np.int32), sentences, lens())
+        with archive.open("docs.npy", "w", force_zip64=True) as file:
+            write_npy(file, np.dtype(np.int64), documents + 1, cumulative())
+
+
+def shuffle_documents(source: Path, target: Path, seed: int) -> None:
+    """Copies the three files SOURCE_* to TARGET_* with the documents in a random order that depends on `seed`.
+
+    Only the index is held in memory; tokens are read document by document.
+    """
+    with np.load(f"{source}{IDX}") as index:
+        lens, docs = index["lens"], index["docs"]
+    order = np.random.default_rng(seed).permutation(len(docs) - 1)
+    starts = np.concatenate([[0], np.cumsum(lens, dtype=np.int64)])[docs]  # first token of each document
+    for suffix in (IDS, SPANS):
+        array = np.load(f"{source}{suffix}", mmap_mode="r")
+        offset, size = array.offset, array.itemsize
+        with open(f"{source}{suffix}", "rb") as old, open(f"{target}{suffix}", "wb") as new:
+            write_npy(new, array.dtype, len(array), iter(()))
+            for document in order:
+                start, end = int(starts[document]), int(starts[document + 1])
+                new.write(os.pread(old.fileno(), (end - start) * size, offset + start * size))
+    counts = np.diff(docs)[order]
+
+    def shuffled_lens() -> Iterator[np.ndarray]:
+        for start in range(0, len(order), 4096):
+            yield np.concatenate([lens[docs[d] : docs[d + 1]] for d in order[start : start + 4096]])
+
+    write_index(Path(f"{target}{IDX}"), len(lens), len(order), shuffled_lens, lambda: iter([counts]))

@@ -1,0 +1,29 @@
+"""The recipe behind the text that ships: true facts -> corpus, cloze probes and small task sets, all from a seed."""
+
+from ernie_from_scratch.text.recipe.corpus import (
+    RecipeDocument,
+    RecipeSentence,
+    generate_corpus,
+    write_jsonl,
+    write_text,
+)
+from ernie_from_scratch.text.recipe.facts import Fact, check_facts, choose_facts, load_facts
+from ernie_from_scratch.text.recipe.patterns import load_relations
+from ernie_from_scratch.text.recipe.probes import Probe, WordingIndex, make_probes, wording_distance
+
+__all__ = [
+    "Fact",
+    "Probe",
+    "RecipeDocument",
+    "RecipeSentence",
+    "WordingIndex",
+    "check_facts",
+    "choose_facts",
+    "generate_corpus",
+    "load_facts",
+    "load_relations",
+    "make_probes",
+    "wording_distance",
+    "write_jsonl",
+    "write_text",
+]

@@ -1,0 +1,211 @@
+"""Reviews from a grammar of hand-written opinion phrases: unlabelled notes for the corpus, labelled task reviews.
+
+The small training set uses only the `familiar` phrases; notes use all of them. So a pretrained model can know from
+the notes on which side a phrase stands that fine-tuning never showed it.
+"""
+
+import hashlib
+import random
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+
+from ernie_from_scratch.config import UserError
+from ernie_from_scratch.text.recipe.facts import DATA_FOLDER
+from ernie_from_scratch.text.recipe.patterns import Pattern, Span
+
+POLARITIES = ("negative", "positive")  # the label is the position
+FAMILIAR_SHARE = 0.35  # of the phrases, those that the labelled training set may use
+TASK_SHARE = 0.125  # of all texts, those that only the task set may contain
+SENTENCE_LIMIT = 34  # characters
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One opinion about one aspect. `source` carries [phrase] marks."""
+
+    source: str
+    aspect: str
+    mild: bool  # a fault that praise can outweigh
+    familiar: bool
+
+    @property
+    def text(self) -> str:
+        return self.source.replace("[", "").replace("]", "")
+
+
+class Opinions:
+    """The phrases of `data/recipe/opinions.yaml`: clauses and verdicts by domain and polarity."""
+
+    def __init__(self, file: str | Path | None = None):
+        file = DATA_FOLDER / "recipe" / "opinions.yaml" if file is None else Path(file)
+        if not file.is_file():
+            raise UserError(f"no opinion phrases: {file}; the shipped ones are data/recipe/opinions.yaml")
+        source = yaml.safe_load(file.read_text(encoding="utf-8"))
+        general, domains = source["general"], source["domains"]
+        self.domains = list(domains)
+        self.joints, self.concessions, self.asides = (general[k] for k in ("joints", "concessions", "asides"))
+        self.openers = {name: general["openers"] + entry["openers"] for name, entry in domains.items()}
+        self.clauses: dict[tuple[str, str], list[Clause]] = {}
+        self.verdicts: dict[tuple[str, str], list[Clause]] = {}
+        for name, entry in domains.items():
+            for polarity in POLARITIES:
+                aspects = entry[polarity].items()
+                self.clauses[name, polarity] = [c for aspect, texts in aspects for c in _clauses(texts, aspect)]
+                own, shared = entry["verdicts"][polarity], general["verdicts"][polarity]
+                self.verdicts[name, polarity] = [*_clauses(own, "verdict"), *_clauses(shared, "verdict")]
+
+
+def _clauses(texts: list[str], aspect: str) -> list[Clause]:
+    """Marks the familiar ones: a fixed share of every aspect, chosen by hash so that edits elsewhere change nothing."""
+    ranked = sorted(texts, key=_hash_share)
+    familiar = set(ranked[: max(1, round(FAMILIAR_SHARE * len(texts)))])
+    return [Clause(t.removeprefix("~"), aspect, t.startswith("~"), t in familiar) for t in texts]
+
+
+@lru_cache(maxsize=1)
+def load_opinions() -> Opinions:
+    return Opinions()
+
+
+def _hash_share(text: str) -> float:
+    """A number in [0, 1) that depends on the text only."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big") / 2**32
+
+
+def belongs_to_tasks(text: str) -> bool:
+    """Splits all possible texts once and for ever: no note and no sentence of a note is ever a task review."""
+    return _hash_share(text) < TASK_SHARE
+
+
+@dataclass(frozen=True)
+class Review:
+    """One review: its sentences with spans, and the clauses that carry its opinion."""
+
+    domain: str
+    polarity: str
+    sentences: tuple[tuple[str, tuple[Span, ...]], ...]
+    clauses: tuple[Clause, ...]
+    minor: tuple[Clause, ...] = ()  # conceded points of the other polarity
+
+    @property
+    def repeats_itself(self) -> bool:
+        """True when a clause comes twice, or when an aspect is both praised and blamed."""
+        told = [clause.source for clause in self.clauses + self.minor]
+        return len(set(told)) < len(told) or bool(
+            {clause.aspect for clause in self.minor} & {clause.aspect for clause in self.clauses}
+        )
+
+    @property
+    def text(self) -> str:
+        return "".join(text for text, _ in self.sentences)
+
+
+class ReviewWriter:
+    """Draws reviews. `familiar`: True only familiar phrases, False mostly the others, None all alike."""
+
+    def __init__(self, rng: random.Random, familiar: bool | None = None):
+        self.rng, self.familiar, self.opinions = rng, familiar, load_opinions()
+
+    def note(self) -> Review:
+        """Two visitors of one mind, in full sentences, none of which may occur in a task set."""
+        while True:
+            domain, polarity = self.rng.choice(self.opinions.domains), self.rng.choice(POLARITIES)
+            first, second = (
+                self._write(domain, polarity, points=self.rng.randint(3, 5), mixed=self.rng.random() < 0.2, terse=True)
+                for _ in range(2)
+            )
+            note = Review(
+                domain,
+                polarity,
+                first.sentences + second.sentences,
+                first.clauses + second.clauses,
+                first.minor + second.minor,
+            )
+            texts = [text for text, _ in note.sentences]
+            fresh = not any(map(belongs_to_tasks, [note.text, *texts]))
+            if fresh and len(texts) >= 4 and not note.repeats_itself:
+                return note
+
+    def task_review(self, domain: str, polarity: str) -> Review:
+        """A short review of one to three points; its text lies in the share that notes never touch."""
+        while True:
+            points = self.rng.choices((1, 2, 3), weights=(3, 5, 2))[0]
+            review = self._write(domain, polarity, points, mixed=self.rng.random() < 0.3)
+            if belongs_to_tasks(review.text):
+                return review
+
+    def _write(self, domain: str, polarity: str, points: int, mixed: bool, terse: bool = False) -> Review:
+        """`points` opinions of one polarity; `mixed` adds one of the other, and then always a verdict.
+
+        `terse` joins opener and verdict to the sentence beside them.
+        """
+        clauses = self.opinions.clauses[domain, polarity]
+        chosen: list[Clause] = []
+        for _ in range(points):
+            chosen.append(self._draw(clauses, chosen))
+        told, sources = list(chosen), []
+        minor = self._minor(domain, polarity, chosen) if mixed else []
+        mixed = bool(minor)
+        concede = mixed and (points == 1 or self.rng.random() < 0.6)
+        if concede:
+            frame = self.rng.choice(self.opinions.concessions)
+            sources.append(frame.format(minor=minor[0].source, main=chosen.pop(0).source) + "。")
+        sources += self._sentences(chosen)
+        if mixed and not concede:
+            sources.append(self.rng.choice(self.opinions.asides[polarity]).format(minor=minor[0].source))
+        if self.rng.random() < 0.5:
+            sources.insert(0, self.rng.choice(self.opinions.openers[domain]))
+            _join(sources, 0, terse)
+        if mixed or self.rng.random() < 0.6:
+            verdict = self._draw(self.opinions.verdicts[domain, polarity], [])
+            sources.append(verdict.source + self.rng.choice("。。。！"))
+            _join(sources, len(sources) - 2, terse)
+            told.append(verdict)
+        sentences = tuple(_render(source) for source in sources)
+        return Review(domain, polarity, sentences, tuple(told), tuple(minor))
+
+    def _draw(self, clauses: list[Clause], chosen: list[Clause]) -> Clause:
+        """A clause about an aspect not yet spoken of, from the familiar phrases or mostly from the others."""
+        free = [c for c in clauses if c.aspect not in {other.aspect for other in chosen}]
+        wanted = self.familiar
+        if wanted is False and self.rng.random() < 0.15:
+            wanted = True
+        return self.rng.choice([c for c in free if wanted is None or c.familiar == wanted] or free)
+
+    def _minor(self, domain: str, polarity: str, chosen: list[Clause]) -> list[Clause]:
+        """A point of the other polarity to concede, if there is one; in a good review only a mild fault."""
+        aspects = {clause.aspect for clause in chosen}
+        free = [
+            clause
+            for clause in self.opinions.clauses[domain, POLARITIES[1 - POLARITIES.index(polarity)]]
+            if clause.aspect not in aspects
+            and (clause.mild or polarity == "negative")
+            and (clause.familiar or not self.familiar)
+        ]
+        return [self.rng.choice(free)] if free else []
+
+    def _sentences(self, clauses: list[Clause]) -> list[str]:
+        """Joins two or three clauses to a sentence, within the length limit."""
+        sentences: list[str] = []
+        while clauses:
+            source = clauses.pop(0).source
+            for _ in range(self.rng.choice((0, 1, 1, 2, 2))):
+                if clauses and len(source) + len(clauses[0].source) + 4 <= SENTENCE_LIMIT:
+                    source += self.rng.choice(self.opinions.joints) + clauses.pop(0).source
+            sentences.append(source + self.rng.choice("。。。。。！"))
+        return sentences
+
+
+def _join(sources: list[str], first: int, wanted: bool) -> None:
+    """Makes one sentence of two neighbours when that is wanted and not too long."""
+    if wanted and len(sources[first]) + len(sources[first + 1]) <= SENTENCE_LIMIT:
+        sources[first : first + 2] = [sources[first][:-1] + "，" + sources[first + 1]]
+
+
+def _render(source: str) -> tuple[str, tuple[Span, ...]]:
+    spans: list[Span] = []
+    text = Pattern(source).render({}, spans)
+    return text, tuple(spans)

@@ -1,0 +1,84 @@
+"""From settings to the things a run needs: vocabulary, data and model."""
+
+import json
+from pathlib import Path
+
+from ernie_from_scratch.config import ErnieConfig, UserError
+from ernie_from_scratch.dataset.data import PretrainingData
+from ernie_from_scratch.models.ernie import ErnieForPretraining
+from ernie_from_scratch.text.vocabulary import Vocabulary
+
+
+def corpus_prefixes(input_dir):
+    """Read `input_dir` as a prefix, a folder of prepared corpora, or 'weight prefix weight prefix'.
+
+    Returns:
+        List of (weight, prefix).
+
+    Raises:
+        UserError: nothing prepared is there, or a weight isn't a positive number.
+    """
+    words = str(input_dir).split()
+    if len(words) > 1:
+        if len(words) % 2:
+            raise UserError(f"--input_dir {input_dir!r}: expected 'weight prefix weight prefix …'")
+        try:
+            return [(float(weight), prefix) for weight, prefix in zip(words[::2], words[1::2], strict=True)]
+        except ValueError as error:
+            raise UserError(f"--input_dir {input_dir!r}: a weight is not a number ({error})") from error
+    path = Path(input_dir)
+    if path.is_dir():
+        prefixes = sorted(str(file)[: -len("_ids.npy")] for file in path.glob("*_ids.npy"))
+        if not prefixes:
+            raise UserError(f"no prepared corpus (*_ids.npy) in {path}; make one with `ernie prepare`")
+        return [(1.0, prefix) for prefix in prefixes]
+    if not Path(f"{path}_ids.npy").exists():
+        raise UserError(f"no prepared corpus at {path}_ids.npy; make one with `ernie prepare`")
+    return [(1.0, str(path))]
+
+
+def load_vocabulary(settings, prefixes):
+    """The vocabulary given by the settings, else the one that the first corpus was prepared with."""
+    if settings.tokenizer_name_or_path:
+        return Vocabulary.load(settings.tokenizer_name_or_path)
+    meta = Path(f"{prefixes[0][1]}_meta.json")
+    if not meta.exists():
+        raise UserError(f"{meta} is missing, so the vocabulary is not known; give --tokenizer_name_or_path")
+    return Vocabulary.load(json.loads(meta.read_text(encoding="utf8"))["vocabulary"]["path"])
+
+
+def build_data(settings, prefixes, vocabulary):
+    """The corpus as train, valid and test splits of masked samples."""
+    return PretrainingData(
+        prefixes=prefixes,
+        vocabulary=vocabulary,
+        split=settings.split,
+        max_seq_len=settings.max_seq_len,
+        masking=settings.masking,
+        masked_lm_prob=settings.masked_lm_prob,
+        max_ngrams=settings.max_ngrams,
+        sentence_pairs=settings.sentence_pairs,
+        short_seq_prob=settings.short_seq_prob,
+        seed=settings.seed,
+    )
+
+
+def build_model(settings, vocabulary):
+    """`ErnieForPretraining` from a folder's weights, or from a preset or config file with random weights."""
+    if settings.model_name_or_path:
+        model = ErnieForPretraining.from_pretrained(settings.model_name_or_path)
+        if model.config.vocab_size < len(vocabulary):
+            raise UserError(
+                f"{settings.model_name_or_path} has {model.config.vocab_size} word embeddings, the vocabulary "
+                f"{len(vocabulary)} tokens; give the vocabulary that the model was made with"
+            )
+        return model
+    if settings.config_name:
+        return ErnieForPretraining(ErnieConfig.preset(settings.config_name, vocab_size=len(vocabulary)))
+    config = ErnieConfig.from_file(settings.ernie_config_file)
+    if config.vocab_size < len(vocabulary):
+        raise UserError(
+            f"{settings.ernie_config_file} says vocab_size {config.vocab_size}, the vocabulary has "
+            f"{len(vocabulary)} tokens; raise vocab_size"
+        )
+    return ErnieForPretraining(config)

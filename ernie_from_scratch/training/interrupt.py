@@ -1,0 +1,28 @@
+"""SIGTERM and Ctrl-C ask a run to finish its step, write a checkpoint and leave; a second one ends it at once."""
+
+import signal
+import threading
+
+
+class StopRequest:
+    """Context manager; `requested` turns true at the first SIGTERM or SIGINT received inside it."""
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self):
+        self.requested = False
+        self._before = {}
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():  # Python lets only this thread set handlers
+            self._before = {number: signal.signal(number, self._on_signal) for number in self.SIGNALS}
+        return self
+
+    def _on_signal(self, number, frame):
+        self.requested = True
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def __exit__(self, *exception):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,65 @@
+"""AdamW as BERT and ERNIE use it: no weight decay on biases and layer norms, clipping by the global norm."""
+
+import paddle
+from paddle import nn
+
+
+def decays(name):
+    """True when the parameter called `name` in the state dict takes weight decay (every weight but biases and norms)."""
+    return not (name.endswith("bias") or "norm" in name)
+
+
+def build_optimizer(model, learning_rate, weight_decay=0.01, grad_clip=1.0, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    """Build AdamW (Loshchilov and Hutter 2019, algorithm 2) over all trainable parameters of `model`.
+
+    Args:
+        learning_rate: a float or a `WarmupDecay`.
+        weight_decay: decoupled decay of every weight except biases and layer norms.
+        grad_clip: largest global gradient norm; 0 or None leaves gradients as they are.
+    """
+    trainable = [(name, p) for name, p in model.named_parameters() if not p.stop_gradient]
+    decayed = {p.name for name, p in trainable if decays(name)}
+    return paddle.optimizer.AdamW(
+        learning_rate=learning_rate,
+        beta1=beta1,
+        beta2=beta2,
+        epsilon=epsilon,
+        parameters=[p for _, p in trainable],
+        weight_decay=weight_decay,
+        apply_decay_param_fun=lambda parameter_name: parameter_name in decayed,
+        grad_clip=nn.ClipGradByGlobalNorm(grad_clip) if grad_clip else None,
+    )
+
+
+def gradient_norm(model):
+    """Global L2 norm of the gradients now held by `model`'s parameters, before clipping, as a float."""
+    squares = [(p.grad.astype("float32") ** 2).sum() for p in model.parameters() if p.grad is not None]
+    return float(paddle.add_n(squares).sqrt()) if squares else 0.0
+
+
+def optimizer_state(model, optimizer):
+    """The optimizer's state keyed by structured names (`ernie.pooler.dense.weight.moment1_0`).
+
+    Paddle keys it by automatic tensor names (`linear_3.w_0_moment1_0`), which count the layers that the process
+    has built so far: a second model in one notebook would not find its own state again.
+    """
+    state = optimizer.state_dict()
+    renamed = {}
+    for name, parameter in model.named_parameters():
+        prefix = parameter.name + "_"
+        for key in [k for k in state if k.startswith(prefix)]:
+            renamed[f"{name}.{key[len(prefix) :]}"] = state.pop(key)
+    return {"tensors": renamed, "scheduler": state.get("LR_Scheduler")}
+
+
+def load_optimizer_state(model, optimizer, saved):
+    """Give `optimizer` the state that `optimizer_state` returned, for the same model under any tensor names."""
+    state = {}
+    for name, parameter in model.named_parameters():
+        prefix = name + "."
+        for key, tensor in saved["tensors"].items():
+            if key.startswith(prefix) and "." not in key[len(prefix) :]:
+                state[f"{parameter.name}_{key[len(prefix) :]}"] = tensor
+    if saved["scheduler"] is not None:
+        state["LR_Scheduler"] = saved["scheduler"]
+    optimizer.set_state_dict(state)

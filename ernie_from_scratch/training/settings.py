@@ -1,0 +1,94 @@
+"""What `ernie pretrain` can be told: one dataclass, read alike by the command line, YAML files and notebooks.
+
+Names and meanings are those of PaddleNLP's ernie-1.0 scripts.
+"""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import ClassVar
+
+from ernie_from_scratch.config import UserError
+
+
+def option(default, help, aliases=(), choices=None):
+    """A dataclass field that carries its own help text, other names and allowed values for the command line."""
+    return field(default=default, metadata={"help": help, "aliases": tuple(aliases), "choices": choices})
+
+
+@dataclass
+class PretrainSettings:
+    """Settings of one pretraining run; `check()` raises UserError before anything is built."""
+
+    input_dir: str | None = option(None, "prefix of a prepared corpus, a folder of them, or 'weight prefix weight prefix'")
+    output_dir: str | None = option(None, "run folder; the same command continues a run that was stopped")
+    model_name_or_path: str | None = option(None, "folder or name with the starting weights")
+    config_name: str | None = option(None, "preset to start from random weights, such as tiny")
+    ernie_config_file: str | None = option(None, "config.json to start from random weights")
+    tokenizer_name_or_path: str | None = option(None, "vocab.txt, folder or name; default: the corpus's own vocabulary")
+    split: str = option("949,50,1", "shares of documents for train, valid and test")
+    max_seq_len: int = option(512, "longest row in tokens, [CLS] and [SEP] included")
+    micro_batch_size: int = option(8, "rows of one forward pass", aliases=("micro_bsz",))
+    global_batch_size: int | None = option(None, "rows of one optimizer step; default: micro_batch_size", aliases=("global_bsz",))
+    masking: str = option("word", "unit that is masked whole", choices=("char", "word", "phrase", "entity", "knowledge"))
+    masked_lm_prob: float = option(0.15, "share of tokens that are masked")
+    max_ngrams: int = option(3, "longest run of units masked together")
+    sentence_pairs: str = option("sop", "second objective: order, adjacency, or none", choices=("sop", "nsp", "none"))
+    short_seq_prob: float = option(0.1, "share of samples with a random shorter length")
+    max_lr: float = option(1e-4, "highest learning rate", aliases=("learning_rate",))
+    min_lr: float = option(1e-5, "learning rate at decay_steps and after")
+    warmup_rate: float = option(0.01, "share of decay_steps spent warming up")
+    decay_steps: int | None = option(None, "step at which min_lr is reached; default: max_steps")
+    lr_decay_style: str = option("linear", "shape of the decay", choices=("linear", "cosine"))
+    weight_decay: float = option(0.01, "AdamW weight decay (not on biases and norms)")
+    grad_clip: float = option(1.0, "largest global gradient norm; 0 turns clipping off")
+    adam_beta2: float = option(0.999, "decay of AdamW's second moment")
+    max_steps: int = option(500_000, "optimizer steps of the whole run", aliases=("num_train_steps",))
+    checkpoint_steps: int = option(500, "steps between checkpoints that a resume uses")
+    save_steps: int = option(5000, "steps between checkpoints that are kept for good")
+    keep: int = option(2, "newest checkpoints kept beside those of save_steps")
+    logging_freq: int = option(20, "steps between log lines", aliases=("log_steps",))
+    eval_freq: int = option(500, "steps between evaluations on the valid split; 0 turns them off")
+    eval_iters: int = option(10, "micro batches of one evaluation")
+    num_workers: int = option(2, "threads that prepare batches ahead")
+    device: str | None = option(None, "cpu or gpu; default: a GPU when there is one")
+    seed: int = option(1234, "seed of weights, sample order, masks and dropout")
+
+    # a resumed run may change these without changing its result
+    FREE: ClassVar[list] = (
+        "output_dir checkpoint_steps save_steps keep logging_freq eval_freq eval_iters num_workers device"
+    ).split()
+
+    def check(self):
+        """Fill in what follows from other settings and refuse what can't work."""
+        for name in ("input_dir", "output_dir"):
+            if not getattr(self, name):
+                raise UserError(f"--{name} is missing; see `ernie pretrain --help`")
+        sources = [n for n in ("model_name_or_path", "config_name", "ernie_config_file") if getattr(self, n)]
+        if len(sources) != 1:
+            found = " and ".join(f"--{n}" for n in sources) or "none of them"
+            raise UserError(f"give one of --model_name_or_path, --config_name, --ernie_config_file; found {found}")
+        for name in "max_seq_len micro_batch_size max_steps checkpoint_steps save_steps logging_freq keep eval_iters".split():
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} is {getattr(self, name)}; it must be at least 1")
+        self.global_batch_size = self.global_batch_size or self.micro_batch_size
+        if self.global_batch_size % self.micro_batch_size:
+            raise UserError(
+                f"--global_batch_size {self.global_batch_size} is not a multiple of --micro_batch_size "
+                f"{self.micro_batch_size}; nearest: {self.global_batch_size // self.micro_batch_size * self.micro_batch_size or self.micro_batch_size}"
+            )
+        self.decay_steps = self.decay_steps or self.max_steps
+        if not 0 <= self.warmup_rate < 1:
+            raise UserError(f"--warmup_rate is {self.warmup_rate}; it is a share of decay_steps, from 0 to below 1")
+        return self
+
+    @property
+    def accumulation(self):
+        """Micro batches of one optimizer step."""
+        return self.global_batch_size // self.micro_batch_size
+
+    def to_dict(self):
+        return asdict(self)
+
+    def differences(self, earlier):
+        """Names of settings that decide a run's result and differ from the dict `earlier`."""
+        names = [f.name for f in fields(self) if f.name not in self.FREE]
+        return [name for name in names if name in earlier and earlier[name] != getattr(self, name)]

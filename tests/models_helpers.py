@@ -1,0 +1,81 @@
+"""Random networks and inputs for the tests of models/, and PaddleNLP's networks with the same weights."""
+
+import numpy as np
+import paddle
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from ernie_from_scratch.config import ErnieConfig
+
+EVERY_CASE = settings(
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+@st.composite
+def configs(draw, **fixed):
+    heads, head_dim = draw(st.integers(1, 4)), draw(st.integers(1, 6))
+    values = {
+        "vocab_size": draw(st.integers(12, 60)),
+        "hidden_size": heads * head_dim * draw(st.integers(1, 3)),
+        "num_hidden_layers": draw(st.integers(1, 3)),
+        "num_attention_heads": heads,
+        "intermediate_size": draw(st.integers(1, 40)),
+        "hidden_act": draw(st.sampled_from(["gelu", "relu"])),
+        "max_position_embeddings": draw(st.integers(24, 40)),
+        "type_vocab_size": draw(st.integers(0, 4)),
+        "use_task_id": draw(st.booleans()),
+        "task_type_vocab_size": 3,
+        "task_id": draw(st.integers(0, 2)),
+        "pad_token_id": draw(st.sampled_from([0, 1, 7])),
+        "num_labels": draw(st.integers(2, 5)),
+    }
+    return ErnieConfig(**{**values, **fixed})
+
+
+def ids(rng, config, *shape, padded=False):
+    """Random ids without padding ids, then, when `padded`, rows that end in padding (at least one token each)."""
+    numbers = rng.integers(0, config.vocab_size - 1, shape)
+    numbers += numbers >= config.pad_token_id
+    if padded:
+        lengths = rng.integers(1, shape[-1] + 1, shape[:-1])
+        numbers[np.arange(shape[-1]) >= lengths[..., None]] = config.pad_token_id
+    return paddle.to_tensor(numbers)
+
+
+def randomize(model, rng):
+    """Every parameter a normal number, large enough for attention to be uneven and for each bias to matter."""
+    for parameter in model.parameters():
+        parameter.set_value(rng.normal(0, 0.4, parameter.shape).astype("float32"))
+
+
+def paddlenlp_twin(model, rng):
+    """PaddleNLP's class of the same name and configuration; both get the same random weights."""
+    import paddlenlp.transformers as nlp
+
+    values = {key: value for key, value in model.config.to_dict().items() if key != "id2label"}
+    values["dropout"] = values.pop("classifier_dropout")
+    twin = getattr(nlp, type(model).__name__)(nlp.ErnieConfig(**values))
+    randomize(model, rng)
+    ours, theirs = model.state_dict(), twin.state_dict()
+    assert set(ours) == set(theirs), "state-dict keys are PaddleNLP's"
+    missing, unexpected = twin.set_state_dict({key: value.numpy() for key, value in ours.items()})
+    assert not missing and not unexpected
+    return twin
+
+
+def tensors(output):
+    """All tensors in nested tuples, in order."""
+    if isinstance(output, paddle.Tensor):
+        return [output]
+    return [tensor for part in output for tensor in tensors(part)]
+
+
+def largest_difference(ours, theirs):
+    ours, theirs = tensors(ours), tensors(theirs)
+    assert [t.shape for t in ours] == [t.shape for t in theirs]
+    return max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
