@@ -1,4 +1,4 @@
-"""What a network is made of, as one flat record of numbers, and the published ERNIE models as such records."""
+"""What a network is made of, as one flat record of numbers; the published ERNIE models as such records."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ ACTIVATIONS = ("gelu", "relu", "silu", "tanh")
 
 # Settings that other tools write into config.json and that do not change these networks.
 IGNORED_IN_FILES = frozenset(
-    """architectures model_type paddlenlp_version transformers_version paddle_version dtype torch_dtype fuse use_cache
-    label2id tokenizer_class name_or_path _name_or_path init_class return_dict output_hidden_states output_attentions
-    use_flash_attention pruned_heads tie_word_embeddings quantization_config tensor_parallel_degree
-    tensor_parallel_rank sep_parallel_degree tensor_parallel_output recompute_use_reentrant is_encoder_decoder
-    is_decoder cross_attention_hidden_size add_cross_attention tie_encoder_decoder chunk_size_feed_forward
-    finetuning_task task_specific_params prefix bos_token_id eos_token_id sep_token_id cls_token_id mask_token_id
-    decoder_start_token_id gradient_checkpointing problem_type_hint torchscript use_bfloat16 tf_legacy_loss
-    max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p
-    typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids
-    num_return_sequences output_scores return_dict_in_generate forced_bos_token_id forced_eos_token_id
-    remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens""".split()
+    """architectures model_type paddlenlp_version transformers_version paddle_version dtype torch_dtype fuse
+    use_cache label2id tokenizer_class name_or_path _name_or_path init_class return_dict
+    output_hidden_states output_attentions use_flash_attention pruned_heads tie_word_embeddings
+    quantization_config tensor_parallel_degree tensor_parallel_rank sep_parallel_degree
+    tensor_parallel_output recompute_use_reentrant is_encoder_decoder is_decoder
+    cross_attention_hidden_size add_cross_attention tie_encoder_decoder chunk_size_feed_forward
+    finetuning_task task_specific_params prefix bos_token_id eos_token_id sep_token_id cls_token_id
+    mask_token_id decoder_start_token_id gradient_checkpointing torchscript use_bfloat16 tf_legacy_loss
+    max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty
+    temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
+    encoder_no_repeat_ngram_size bad_words_ids num_return_sequences output_scores
+    return_dict_in_generate forced_bos_token_id forced_eos_token_id remove_invalid_values
+    exponential_decay_length_penalty suppress_tokens begin_suppress_tokens""".split()
 )
 OTHER_NAMES = {"num_classes": "num_labels", "dropout": "classifier_dropout"}
 
@@ -110,11 +112,11 @@ class ModelConfig:
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
-    def save(self, folder: str | os.PathLike) -> Path:
-        """Writes FOLDER/config.json, readable by PaddleNLP and by Hugging Face, and returns its path."""
+    def save(self, folder: str | os.PathLike, **more) -> Path:
+        """Writes FOLDER/config.json, readable by PaddleNLP and Hugging Face; `more` are further entries."""
         path = Path(folder) / "config.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        values = {"model_type": self.MODEL_TYPE, **self.to_dict()}
+        values = {"model_type": self.MODEL_TYPE, **more, **self.to_dict()}
         temporary = path.with_name(f".config.json.{os.getpid()}")
         temporary.write_text(json.dumps(values, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         os.replace(temporary, path)
@@ -123,7 +125,7 @@ class ModelConfig:
 
 @dataclass
 class ErnieConfig(ModelConfig):
-    """An ERNIE 1.0, 2.0 or 3.0 network. The names are PaddleNLP's; sizes count elements, probabilities are in [0, 1).
+    """An ERNIE 1.0, 2.0 or 3.0 network, in PaddleNLP's names; sizes count elements.
 
     Raises UserError for a wrong type or for values that do not make a network.
     """
@@ -158,8 +160,8 @@ class ErnieConfig(ModelConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-                     "max_position_embeddings", "num_labels"):  # fmt: skip
+        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+                     "intermediate_size", "max_position_embeddings", "num_labels"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise UserError(f"too small: {name} is {getattr(self, name)}; give 1 or more")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
@@ -179,7 +181,7 @@ class ErnieConfig(ModelConfig):
                 )
         if not 0 <= self.pad_token_id < self.vocab_size:
             raise UserError(
-                f"outside the vocabulary: pad_token_id is {self.pad_token_id}; give 0 to {self.vocab_size - 1}"
+                f"not in the vocabulary: pad_token_id {self.pad_token_id}; vocab_size is {self.vocab_size}"
             )
 
 

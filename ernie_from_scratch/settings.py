@@ -31,11 +31,11 @@ THREADS = "OMP_NUM_THREADS"
 
 # Parameter numbers of mallopt(3) in glibc's malloc.h, and sizes in bytes.
 MALLOC_OPTIONS = {
-    -3: 1 << 30,  # M_MMAP_THRESHOLD: blocks below 1 GB come from the heap
+    -4: 0,  # M_MMAP_MAX: big blocks come from the heap too (M_MMAP_THRESHOLD can't go above 32 MB)
     -1: (1 << 31) - 1,  # M_TRIM_THRESHOLD: the heap's free top is not given back
     -2: 1 << 26,  # M_TOP_PAD: the heap grows by 64 MB at a time
 }
-MALLOC_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
+MALLOC_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,7 @@ def _malloc(machine: Machine, environ: Mapping[str, str]) -> Setting:
         return Setting(MALLOC, "", "kept", "malloc is tuned in the environment")
     if not machine.libc.startswith("glibc"):
         return Setting(MALLOC, "", "skipped", "for glibc only")
-    return Setting(
-        MALLOC, "keep big blocks", "applied", "glibc: memory is reused instead of asked for at each step"
-    )
+    return Setting(MALLOC, "keep big blocks", "applied", "glibc: freed memory is reused")
 
 
 _report: tuple[Setting, ...] = ()

@@ -10,7 +10,7 @@ namespace sampler {
 namespace {
 
 constexpr int64_t kLengthMultiple = 8;
-constexpr int64_t kLastNumber = int64_t{1} << 62;
+constexpr int64_t kLastNumber = int64_t{1} << 62, kMostRows = 1 << 20;
 enum SplitKey : uint64_t { kRows, kOrder, kCorpus };  // blending.py
 
 template <typename T>
@@ -45,7 +45,7 @@ class Sampler {
     }
 
     py::dict batch(const Array<int64_t>& numbers) const {
-        require(numbers.ndim() == 1 && numbers.shape(0) > 0 && numbers.shape(0) <= (1 << 24), "no sample numbers");
+        require(numbers.ndim() == 1 && numbers.shape(0) > 0 && numbers.shape(0) <= kMostRows, "sample numbers are none or too many");
         require(epoch_size_ > 0, "no samples");
         std::vector<int64_t> wanted(numbers.data(), numbers.data() + numbers.shape(0));
         for (int64_t number : wanted) require(number >= 0 && number <= kLastNumber, "a sample number is out of range");

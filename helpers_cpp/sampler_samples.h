@@ -24,6 +24,8 @@ struct SampleRules {
     }
 };
 
+const int64_t kNotAsked = -100;  // label of a row without a pair
+
 struct Segments {
     int64_t a_start, a_length, b_start = 0, b_length = 0, label = 0;
 };
@@ -38,7 +40,7 @@ class SampleBuilder {
         group_pieces(key);
         if (rules_.pairs != kNone) share_last_sentence();
         for (const Group& group : groups_) {
-            if (rules_.pairs != kNone && group.length < 2) continue;  // one token cannot make a pair
+            if (rules_.pairs == kNsp && group.length < 2) continue;  // one token cannot make a pair
             const Piece& first = pieces_[group.begin];
             table.push_back({first.start, first.sentence, static_cast<int32_t>(document),
                              static_cast<int32_t>(group.length)});
@@ -123,7 +125,7 @@ class SampleTable {
   public:
     SampleTable(const Corpus& corpus, const py::object& table, const SampleRules& rules)
         : corpus_(&corpus), rows_(table, "the sample table") {
-        int64_t shortest = rules.pairs == kNone ? 1 : 2, last_document = 0;
+        int64_t shortest = rules.pairs == kNsp ? 2 : 1, last_document = 0;
         for (const SampleRow& row : rows_) {
             require(row.length >= shortest && row.length <= rules.max_tokens && row.start >= 0 &&
                         row.start <= corpus.size() - row.length,
@@ -143,6 +145,7 @@ class SampleTable {
     Segments segments(int64_t number, Pairs pairs, uint64_t key, const Tokens& tokens) const {
         const SampleRow& row = rows_[number];
         if (pairs == kNone) return {row.start, row.length};
+        if (pairs == kSop && !sentences_inside(row)) return {row.start, row.length, 0, 0, kNotAsked};
         int64_t start = row.start, end = start + row.length, cut = choose_cut(row, key, tokens);
         if (!(uniform(fold(fold(key, kSwap), 0)) < 0.5)) return {start, cut - start, cut, end - cut, 0};
         if (pairs == kSop) return {cut, end - cut, start, cut - start, 1};
@@ -151,18 +154,23 @@ class SampleTable {
     }
 
   private:
+    bool is_new(int64_t sentence) const { return corpus_->sentences[sentence] != corpus_->sentences[sentence - 1]; }
+
+    int64_t sentences_inside(const SampleRow& row) const {
+        int64_t count = 0;
+        for (int64_t s = row.sentence + 1; corpus_->sentences[s] < row.start + row.length; ++s) count += is_new(s);
+        return count;
+    }
+
     // One of the sentence starts inside, else of the words, else of the tokens.
     int64_t choose_cut(const SampleRow& row, uint64_t key, const Tokens& tokens) const {
         int64_t start = row.start, end = start + row.length;
         uint64_t draw = fold(fold(key, kCut), 0);
-        const Row<int64_t>& sentences = corpus_->sentences;
-        auto is_new = [&](int64_t s) { return sentences[s] != sentences[s - 1]; };
-        int64_t count = 0, s = row.sentence + 1;
-        for (; sentences[s] < end; ++s) count += is_new(s);
+        int64_t count = sentences_inside(row);
         if (count) {
-            int64_t wanted = below(draw, count);
-            for (s = row.sentence + 1; !is_new(s) || wanted-- > 0; ++s) {}
-            return sentences[s];
+            int64_t wanted = below(draw, count), s = row.sentence + 1;
+            for (; !is_new(s) || wanted-- > 0; ++s) {}
+            return corpus_->sentences[s];
         }
         for (int64_t token = start + 1; token < end; ++token) count += corpus_->may_start(token, tokens);
         if (!count) return start + 1 + below(draw, end - start - 1);

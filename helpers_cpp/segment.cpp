@@ -13,7 +13,7 @@ namespace py = pybind11;
 namespace efs {
 namespace {
 
-constexpr double IMPOSSIBLE = -3.14e100;
+constexpr size_t AHEAD = 6;  // characters that the dictionary is fetched into the cache before its use
 constexpr double MINUS_INFINITY = -std::numeric_limits<double>::infinity();
 enum State { B, E, M, S };  // alphabetical: the later letter wins a tie
 constexpr State PREVIOUS[4][2] = {{E, S}, {B, M}, {B, M}, {E, S}};
@@ -30,7 +30,7 @@ bool is_digit(char32_t c) { return c >= U'0' && c <= U'9'; }
 
 }  // namespace
 
-Trie::Trie() : roots_(0x10000), slots_(1 << 12) {}
+Trie::Trie() : roots_(0x10000), slots_(1 << 12), filter_((size_t{1} << FILTER_BITS) / 64) {}
 
 Trie::Slot& Trie::slot(uint64_t key) {
     size_t i = hash(key) & (slots_.size() - 1);
@@ -47,6 +47,7 @@ void Trie::grow() {
 
 Trie::Place Trie::next(uint32_t node, char32_t c) const {
     const uint64_t key = key_of(node, c);
+    if (!may_have(key)) return {};
     size_t i = hash(key) & (slots_.size() - 1);
     while (slots_[i].key != 0) {
         if (slots_[i].key == key) return slots_[i].place;
@@ -65,6 +66,8 @@ uint32_t& Trie::word_at(CodePointView text) {
         Slot& one = slot(key);
         if (one.key == 0) {
             one = {key, {++nodes_, 0}};
+            const uint64_t bit = (key * 0xD6E8FEB86659FD93ull) >> (64 - FILTER_BITS);
+            filter_[bit >> 6] |= uint64_t{1} << (bit & 63);
             ++used_;
         }
         place = &one.place;
@@ -147,13 +150,14 @@ void Segmenter::find_best_path(CodePointView block) {
     ends_.resize(n);
     scores_[n] = 0.0;
     for (size_t start = n; start-- > 0;) {
+        if (start >= AHEAD) trie_.prefetch(block[start - AHEAD], block[start - AHEAD + 1]);
         double best = MINUS_INFINITY;
         size_t best_end = 0;
         Trie::Place place = trie_.first(block[start]);
         for (size_t end = start + 1; place.node != 0;) {
-            if (place.word != 0 && frequencies_[place.word] > 0) {
+            if (place.word != 0) {
                 const double score = weights_[place.word] + scores_[end];
-                if (score >= best) {
+                if (score >= best && score != MINUS_INFINITY) {
                     best = score;
                     best_end = end;
                 }

@@ -20,6 +20,7 @@ constexpr int HAN_COUNT = LAST_HAN - FIRST_HAN + 1;
 // Words by their characters. A node is a beginning of a word; word 0 = none ends here.
 class Trie {
 public:
+    static constexpr int FILTER_BITS = 22;
     struct Place {
         uint32_t node = 0;  // 0 = nothing goes on from here
         uint32_t word = 0;
@@ -29,6 +30,9 @@ public:
     Place find(CodePointView text) const;   // node 0 when the text begins no word
     Place first(char32_t c) const { return c < roots_.size() ? roots_[c] : Place{}; }
     Place next(uint32_t node, char32_t c) const;
+    void prefetch(char32_t c, char32_t then) const {
+        __builtin_prefetch(&slots_[hash(key_of(first(c).node, then)) & (slots_.size() - 1)]);
+    }
 
 private:
     struct Slot {
@@ -39,9 +43,14 @@ private:
     void grow();
     static uint64_t key_of(uint32_t node, char32_t c) { return (static_cast<uint64_t>(node) << 21) | c; }
     static uint64_t hash(uint64_t key) { return (key * 0x9E3779B97F4A7C15ull) >> 17; }
+    bool may_have(uint64_t key) const {
+        const uint64_t bit = (key * 0xD6E8FEB86659FD93ull) >> (64 - FILTER_BITS);
+        return filter_[bit >> 6] >> (bit & 63) & 1;
+    }
 
     std::vector<Place> roots_;
     std::vector<Slot> slots_;
+    std::vector<uint64_t> filter_;  // a bit for the hash of each key: answers most misses without a look at the slots
     size_t used_ = 0;
     uint32_t nodes_ = 0;
 };

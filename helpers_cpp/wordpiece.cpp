@@ -73,8 +73,8 @@ void WordPiece::tokenize(CodePointView text, bool specials, std::vector<Token>& 
 }
 
 void WordPiece::add_character(char32_t c, uint32_t position, std::vector<Token>& out) {
-    const auto kind = static_cast<CharacterClass>(c < characters_.kinds.size() ? characters_.kinds[c] : DROPPED);
-    switch (kind) {
+    if (c >= characters_.kinds.size()) return;
+    switch (static_cast<CharacterClass>(characters_.kinds[c])) {
         case DROPPED:
             break;
         case SPACE:

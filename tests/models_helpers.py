@@ -38,7 +38,7 @@ def configs(draw, **fixed):
 
 
 def ids(rng, config, *shape, padded=False):
-    """Random ids without padding ids, then, when `padded`, rows that end in padding (at least one token each)."""
+    """Random ids; when `padded`, the rows end in padding (after one token at least)."""
     numbers = rng.integers(0, config.vocab_size - 1, shape)
     numbers += numbers >= config.pad_token_id
     if padded:
@@ -48,7 +48,7 @@ def ids(rng, config, *shape, padded=False):
 
 
 def randomize(model, rng):
-    """Every parameter a normal number, large enough for attention to be uneven and for each bias to matter."""
+    """Large normal numbers: attention is uneven, and each bias matters."""
     for parameter in model.parameters():
         parameter.set_value(rng.normal(0, 0.4, parameter.shape).astype("float32"))
 

@@ -1,4 +1,4 @@
-"""Every class gives what PaddleNLP's class of the same name gives with the same weights, and the same gradients."""
+"""Each class gives what PaddleNLP's of the same name gives with the same weights; gradients too."""
 
 import numpy as np
 import paddle
@@ -15,13 +15,15 @@ MASKS = ["none", "2d-int", "2d-bool", "2d-float", "3d-int", "4d-int", "4d-bool",
 
 
 def masks(rng, kind, heads, rows, length, keys=None):
-    """One mask of `kind` for our model, and how PaddleNLP has to be given it (its 3-D masks need one row, or fail)."""
+    """A mask of `kind`, and how PaddleNLP has to be given it: its 3-D masks fail for several rows."""
     keys = keys or length
     if kind == "none":
         return None, None
     if kind[0] == "2":
         seen = np.arange(keys) < rng.integers(1, keys + 1, (rows, 1))
-        return (paddle.to_tensor(seen.astype({"int": "int64", "bool": "bool", "float": "float32"}[kind[3:]])),) * 2
+        return (
+            paddle.to_tensor(seen.astype({"int": "int64", "bool": "bool", "float": "float32"}[kind[3:]])),
+        ) * 2
     seen = rng.random((rows, heads if kind == "4d-heads" else 1, length, keys)) < 0.6
     seen[..., 0] = True
     if kind == "4d-float":
@@ -43,11 +45,19 @@ def test_model_with_every_argument(config, data):
         mask, twin_mask = masks(rng, kind, config.num_attention_heads, rows, length)
         inputs = {"input_ids": ids(rng, config, rows, length, padded=data.draw(st.booleans()))}
         if mask is not None and data.draw(st.booleans()):
-            inputs = {"inputs_embeds": paddle.to_tensor(rng.normal(0, 1, (rows, length, config.hidden_size)), "float32")}
+            inputs = {
+                "inputs_embeds": paddle.to_tensor(
+                    rng.normal(0, 1, (rows, length, config.hidden_size)), "float32"
+                )
+            }
         if config.type_vocab_size and data.draw(st.booleans()):
-            inputs["token_type_ids"] = paddle.to_tensor(rng.integers(0, config.type_vocab_size, (rows, length)))
+            inputs["token_type_ids"] = paddle.to_tensor(
+                rng.integers(0, config.type_vocab_size, (rows, length))
+            )
         if data.draw(st.booleans()):
-            inputs["position_ids"] = paddle.to_tensor(rng.integers(0, config.max_position_embeddings, (rows, length)))
+            inputs["position_ids"] = paddle.to_tensor(
+                rng.integers(0, config.max_position_embeddings, (rows, length))
+            )
         if config.use_task_id and data.draw(st.booleans()):
             inputs["task_type_ids"] = paddle.to_tensor(rng.integers(0, 3, (rows, length)))
         for name in ("use_cache", "output_hidden_states", "output_attentions"):
@@ -100,11 +110,19 @@ def test_pretraining_heads_and_loss(config, seed):
         twin = paddlenlp_twin(model, rng)
         model.eval(), twin.eval()
         for at in (None, positions):
-            labels = paddle.to_tensor(rng.integers(0, config.vocab_size, (rows, length) if at is None else len(at)))
-            for more in ({}, {"labels": labels, **extra}, {"output_hidden_states": True, "output_attentions": True}):
+            labels = paddle.to_tensor(
+                rng.integers(0, config.vocab_size, (rows, length) if at is None else len(at))
+            )
+            for more in (
+                {},
+                {"labels": labels, **extra},
+                {"output_hidden_states": True, "output_attentions": True},
+            ):
                 ours, theirs = (m(**inputs, **more, masked_positions=at) for m in (model, twin))
                 assert largest_difference(ours, theirs) <= CLOSE
-                named, their_named = (m(**inputs, **more, masked_positions=at, return_dict=True) for m in (model, twin))
+                named, their_named = (
+                    m(**inputs, **more, masked_positions=at, return_dict=True) for m in (model, twin)
+                )
                 assert list(named) == list(their_named)
 
 
@@ -138,7 +156,10 @@ def test_task_heads_and_losses(config, seed):
             ours, theirs = model(**inputs, **more), twin(**inputs, **more)
             assert isinstance(ours, tuple) == isinstance(theirs, tuple)
             assert largest_difference(ours, theirs) <= CLOSE
-            named, their_named = model(**inputs, **more, return_dict=True), twin(**inputs, **more, return_dict=True)
+            named, their_named = (
+                model(**inputs, **more, return_dict=True),
+                twin(**inputs, **more, return_dict=True),
+            )
             assert list(named) == list(their_named)
 
 
@@ -148,7 +169,10 @@ def test_regression_loss(rng=None):
     model = efs.ErnieForSequenceClassification(config)
     twin = paddlenlp_twin(model, rng)
     model.eval(), twin.eval()
-    inputs = {"input_ids": ids(rng, config, 4, 6), "labels": paddle.to_tensor(rng.normal(0, 1, 4).astype("float32"))}
+    inputs = {
+        "input_ids": ids(rng, config, 4, 6),
+        "labels": paddle.to_tensor(rng.normal(0, 1, 4).astype("float32")),
+    }
     assert largest_difference(model(**inputs), twin(**inputs)) <= CLOSE
 
 

@@ -19,11 +19,17 @@ examples:
 @dataclass
 class EvaluateSettings:
     model: str = option(MISSING, "fine-tuned model folder", aliases=("model_name_or_path",))
-    data: str = option(MISSING, "labelled .tsv with the header label<TAB>text_a[<TAB>text_b]", aliases=("test",))
+    data: str = option(
+        MISSING, "labelled .tsv with the header label<TAB>text_a[<TAB>text_b]", aliases=("test",)
+    )
     task: str = option("seq_cls", "what the model does", choices=("seq_cls",))
-    max_seq_len: int = option(128, "longest row in tokens", aliases=("max_seq_length",))
+    max_seq_len: int | None = option(
+        None, "longest row in tokens; default: as the model allows", aliases=("max_seq_length",)
+    )
     batch_size: int = option(64, "rows of one forward pass", aliases=("per_device_eval_batch_size",))
-    predictions: str | None = option(None, "also write right label, prediction and its probability to this .tsv")
+    predictions: str | None = option(
+        None, "also write right label, prediction and its probability to this .tsv"
+    )
 
 
 def add_arguments(parser):

@@ -7,7 +7,7 @@ from ernie_from_scratch.training.settings import option
 
 HELP = """Turn a model folder into a graph that other engines run, checked against the network.
 
-The output folder holds the graph, vocabulary, config and labels: all that `ernie serve` and `ernie predict` need.
+The output folder holds graph, vocabulary, config and labels: all that `ernie serve` and `ernie predict` need.
 
 examples:
   ernie export --model runs/sentiment --output runs/sentiment-paddle
@@ -18,8 +18,12 @@ examples:
 @dataclass
 class ExportSettings:
     model: str = option(MISSING, "model folder", aliases=("model_name_or_path",))
-    output: str = option(MISSING, "folder to write; one that an earlier export wrote is replaced", aliases=("output_dir",))
-    format: str = option("paddle", "paddle: for paddle_inference; onnx: for onnxruntime, openvino", choices=("paddle", "onnx"))
+    output: str = option(
+        MISSING, "folder to write; one that an earlier export wrote is replaced", aliases=("output_dir",)
+    )
+    format: str = option(
+        "paddle", "paddle: for paddle_inference; onnx: for onnxruntime, openvino", choices=("paddle", "onnx")
+    )
     task: str | None = option(None, "text-classification or fill-mask; default: as the model's config tells")
 
 

@@ -5,11 +5,13 @@ from ernie_from_scratch.finetuning.settings import FinetuneSettings
 
 HELP = """Train a pretrained model on labelled examples.
 
-The sets are .tsv files with the header label<TAB>text_a[<TAB>text_b]. The output folder is a model folder with the
-weights of the epoch that was best on the development set; metrics.jsonl and results.json lie beside them.
+The sets are .tsv files with the header label<TAB>text_a[<TAB>text_b]. The output folder is a model folder
+with the weights of the epoch that was best on the development set; metrics.jsonl and results.json lie beside
+them. The same command continues a run that was stopped.
 
 examples:
-  ernie finetune --model_name_or_path runs/demo/pretrain_entity/final --train train.tsv --dev dev.tsv --output_dir runs/sentiment
+  ernie finetune --model_name_or_path runs/demo/pretrain_entity/final --output_dir runs/sentiment \\
+      --train data/tasks/sentiment/train.tsv --dev data/tasks/sentiment/dev.tsv
   ernie finetune --config sentiment.yaml --seed 2 --output_dir runs/sentiment-2
 """
 

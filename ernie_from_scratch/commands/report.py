@@ -9,7 +9,9 @@ examples:
 
 def add_arguments(parser):
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or metrics.jsonl files")
-    parser.add_argument("--output", default=None, metavar="FILE.html", help="default: report.html in the first run")
+    parser.add_argument(
+        "--output", default=None, metavar="FILE.html", help="default: report.html in the first run"
+    )
 
 
 def run(args):

@@ -7,8 +7,8 @@ from ernie_from_scratch.training.settings import option
 
 HELP = """Serve a model over HTTP, with a page to try it in a browser.
 
-POST /predict with {"text": "..."} answers with predictions, GET /health tells what is served, GET / is the page.
-One line on stdout says when it is ready. SIGTERM or Ctrl-C stops it after the answers under way.
+POST /predict with {"text": "..."} answers with predictions, GET /health tells what is served, GET / is the
+page. One line on stdout says when it is ready. SIGTERM or Ctrl-C stops it after the answers under way.
 
 examples:
   ernie serve --model runs/sentiment
@@ -26,7 +26,9 @@ class ServeSettings:
     backend: str = option(
         "auto", "engine", choices=("auto", "paddle", "paddle_inference", "onnxruntime", "openvino")
     )
-    max_seq_len: int | None = option(None, "longest row in tokens; default: as the model allows", aliases=("max_seq_length",))
+    max_seq_len: int | None = option(
+        None, "longest row in tokens; default: as the model allows", aliases=("max_seq_length",)
+    )
     num_threads: int | None = option(None, "CPU threads of the exported engines")
 
 

@@ -33,8 +33,8 @@ class BatchLoader:
     ):
         if batch_size < 1 or start_sample < 0 or num_workers < 0 or not 0 <= rank < world_size:
             raise UserError(
-                f"BatchLoader: batch_size {batch_size}, start_sample {start_sample}, num_workers {num_workers}, "
-                f"rank {rank} of {world_size}; batch_size must be positive, no other negative, rank below world_size"
+                "BatchLoader: batch_size must be positive, start_sample and num_workers not negative, rank below "
+                f"world_size; not {batch_size}, {start_sample}, {num_workers}, {rank} of {world_size}"
             )
         if not len(split):
             raise UserError("BatchLoader: the split has no samples; give it a larger share of documents")

@@ -2,8 +2,8 @@
 
 A sample is a run of whole sentences of one document, packed until the next one would not fit. So an epoch
 shows every sentence once. (PaddleNLP and Megatron fill beyond the target and throw the excess away.) A
-sentence longer than a row is split at word boundaries, and a sample of one sentence is cut at a word
-boundary when a pair is wanted.
+sentence longer than a row is split at word boundaries. A sample of one sentence has no order to ask about: under
+SOP it stays whole, with a label that the loss leaves out; under NSP it is cut at a word boundary.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from ernie_from_scratch.dataset.tokens import TokenTable
 from ernie_from_scratch.text.spans import ENTITY_START, TYPE_SHIFT, WORD_START
 
 SENTENCE_PAIRS = ("sop", "nsp", "none")
+NOT_ASKED = -100  # label of a row without a pair; losses leave negative labels out
 
 # One row of the sample table: where the sample is, the sentence that it starts in, and its document.
 SAMPLE = np.dtype([("start", "<i8"), ("sentence", "<i8"), ("document", "<i4"), ("length", "<i4")])
@@ -39,7 +40,7 @@ class Segments:
     a_length: int
     b_start: int = 0
     b_length: int = 0
-    label: int = 0  # SOP: 1 when swapped; NSP: 1 when B comes from another document (BERT, section 3.1)
+    label: int = 0  # SOP: 1 when swapped; NSP: 1 when B comes from another document (BERT, section 3.1); or NOT_ASKED
 
 
 def may_start_here(corpus: IndexedCorpus, tokens: TokenTable, start: int, end: int) -> np.ndarray:
@@ -65,15 +66,15 @@ def split_long_sentence(corpus, tokens, start: int, end: int, max_tokens: int) -
 
 
 def build_samples(
-    corpus: IndexedCorpus, tokens: TokenTable, first: int, last: int, rules: SampleRules, seed: int
+    corpus: IndexedCorpus, tokens: TokenTable, first: int, last: int, rules: SampleRules, key: int
 ):
-    """The sample table of documents [first, last) (SAMPLE records, in corpus order).
+    """The sample table of documents [first, last): SAMPLE records in corpus order.
 
-    helpers_cpp/sampler.cpp builds the same table.
+    helpers_cpp/sampler_samples.h builds the same one.
     """
     table = []
     for document in range(first, last):
-        table.extend(_samples_of_document(corpus, tokens, document, rules, fold(seed, document)))
+        table.extend(_samples_of_document(corpus, tokens, document, rules, fold(key, document)))
     return np.array(table, dtype=SAMPLE)
 
 
@@ -98,6 +99,7 @@ def _samples_of_document(corpus, tokens, document, rules, key):
 
     if rules.sentence_pairs != "none":
         _share_last_sentence(pieces, groups, rules.max_tokens)
+    if rules.sentence_pairs == "nsp":
         groups = [group for group in groups if group[2] > 1]  # one token cannot make a pair
     return [(pieces[begin][0], pieces[begin][2], document, length) for begin, _, length in groups]
 
@@ -128,6 +130,8 @@ def choose_segments(corpus, tokens, table: np.ndarray, row: int, pairs: str, key
     if pairs == "none":
         return Segments(start, length)
     starts = sentence_starts_inside(corpus, int(table["sentence"][row]), start, end)
+    if not starts.size and pairs == "sop":
+        return Segments(start, length, label=NOT_ASKED)
     if not starts.size:
         starts = start + 1 + np.flatnonzero(may_start_here(corpus, tokens, start + 1, end))
     if not starts.size:
@@ -167,7 +171,7 @@ def count_samples(
 
     Returns:
         documents (with text), one_sentence_documents, sentences, long_sentences (split into pieces), tokens,
-        samples, cut_inside_sentence (pairs whose A and B are parts of one sentence), sample_tokens, and
+        samples, one_sentence_samples (whole without a pair under SOP, cut in two under NSP), sample_tokens, and
         dropped_tokens (single tokens that cannot make a pair).
     """
     edges = corpus.documents[first : last + 1]
@@ -185,7 +189,7 @@ def count_samples(
         "long_sentences": int((lengths > rules.max_tokens).sum()),
         "tokens": tokens,
         "samples": len(table),
-        "cut_inside_sentence": int((next_sentence >= ends).sum()) if pairs else 0,
+        "one_sentence_samples": int((next_sentence >= ends).sum()) if pairs else 0,
         "sample_tokens": sample_tokens,
         "dropped_tokens": tokens - sample_tokens,
     }

@@ -1,4 +1,5 @@
-"""One interface over the engines that can run a model: Paddle (dynamic graph), paddle.inference, ONNX Runtime, OpenVINO.
+"""One interface over the engines that can run a model: Paddle (dynamic graph), paddle.inference, ONNX
+Runtime, OpenVINO.
 
 A backend takes the named int64 arrays of its task (`INPUTS`) and gives the logits as float32.
 B rows, L sequence, M masked positions, V vocabulary, C classes.
@@ -144,7 +145,9 @@ def import_extra(module: str):
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f'{module} is not installed; run `pip install "ernie_from_scratch[deploy]"`') from error
+        raise UserError(
+            f'{module} is not installed; run `pip install "ernie_from_scratch[deploy]"`'
+        ) from error
 
 
 def read_export(folder) -> dict | None:
@@ -164,22 +167,34 @@ ARCHITECTURES = {
 
 
 def find_task(folder) -> str:
-    """The task of a model or export folder: as it was exported, or by the architecture that its config.json names.
+    """The task of a model or export folder: as it was exported, by the architecture that its config.json
+    names, or else by the head whose weights it holds.
 
     Raises:
-        UserError: the folder doesn't tell, or names a network for none of TASKS.
+        UserError: the folder names or holds a head for none of TASKS.
     """
+    from ernie_from_scratch.models.weight_files import find_weights, read_weights
+
     export = read_export(folder)
     if export:
         return export["task"]
-    names = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")).get("architectures") or ["nothing"]
-    if names[0] not in ARCHITECTURES:
-        raise UserError(f"task unknown: {folder}/config.json names {names[0]}; say which of {', '.join(TASKS)} it is for")
-    return ARCHITECTURES[names[0]]
+    config = Path(folder) / "config.json"
+    names = json.loads(config.read_text(encoding="utf-8")).get("architectures") if config.is_file() else None
+    if names:
+        found = ARCHITECTURES.get(names[0])
+    else:
+        weights = read_weights(find_weights(Path(folder)))
+        heads = {"cls.predictions.": "fill-mask", "classifier.": "text-classification"}
+        found = next((task for head, task in heads.items() if any(n.startswith(head) for n in weights)), None)
+    if found is None:
+        head = names[0] if names else "neither head"
+        raise UserError(f"task unknown: {folder} has {head}; say which of {', '.join(TASKS)} it is for")
+    return found
 
 
 def load_backend(folder, task: str, name: str = "auto", num_threads: int | None = None) -> Backend:
-    """Load a model folder (dynamic graph) or an export folder under the backend `name`, "auto" for the fitting one.
+    """Load a model folder (dynamic graph) or an export folder under the backend `name`, "auto" for the
+    fitting one.
 
     Raises:
         UserError: unknown or unfitting backend, other task than exported, missing library or files.
@@ -189,14 +204,18 @@ def load_backend(folder, task: str, name: str = "auto", num_threads: int | None 
     export = read_export(folder)
     if export is None:
         if name not in ("auto", "paddle"):
-            raise UserError(f"not exported: {folder} is a model folder; run `ernie export` first to use {name}")
+            raise UserError(
+                f"not exported: {folder} is a model folder; run `ernie export` first to use {name}"
+            )
         return PaddleBackend.load(folder, task)
     if export["task"] != task:
         raise UserError(f"other task: {folder} was exported for {export['task']}, not {task}")
     fitting = {kind.name: kind for kind in EXPORTED[export["format"]]}
     name = next(iter(fitting)) if name == "auto" else name
     if name not in fitting:
-        raise UserError(f"{folder} holds the format {export['format']}; {name} can't read it, use {' or '.join(fitting)}")
+        raise UserError(
+            f"{folder} holds the format {export['format']}; {name} can't read it, use {' or '.join(fitting)}"
+        )
     for file in export["files"]:
         if not (Path(folder) / file).is_file():
             raise UserError(f"incomplete export: {folder} has no {file}; export the model again")

@@ -12,7 +12,8 @@ class Overloaded(Exception):
 
 
 class MicroBatcher:
-    """Feeds one thread, which owns the model, with batches of whatever is waiting; no request waits for company.
+    """Feeds one thread, which owns the model, with batches of whatever is waiting; no request waits for
+    company.
 
     Args:
         predict: (inputs, options) -> one answer per input, called in the thread.

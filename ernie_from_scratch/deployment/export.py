@@ -1,7 +1,9 @@
-"""Export: a model folder becomes a graph file that other engines run, in a folder with all that a server needs.
+"""Export: a model folder becomes a graph file that other engines run, in a folder with all that a server
+needs.
 
-The folder holds model.json + model.pdiparams (Paddle) or model.onnx, config.json (with the label names), vocab.txt,
-tokenizer_config.json, and export.json (task, format, files, largest difference to the network it came from).
+The folder holds model.json + model.pdiparams (Paddle) or model.onnx, config.json (with the label names),
+vocab.txt, tokenizer_config.json, and export.json (task, format, files, largest difference to the network it
+came from).
 B rows, L sequence, M masked positions: all dynamic in the exported graph.
 """
 
@@ -41,11 +43,13 @@ TOLERANCE = 1e-3  # largest difference of logits that passes; float32 engines st
 CHECKED_SHAPES = ((1, 8), (3, 17), (4, 64))  # (B, L) of the random inputs
 
 
-paddle.jit.not_to_static(additive_mask)  # its ifs look at the number of axes: nothing to rewrite while tracing
+paddle.jit.not_to_static(
+    additive_mask
+)  # its ifs look at the number of axes: nothing to rewrite while tracing
 
 
 class GraphModel(paddle.nn.Layer):
-    """The network with the inputs of its task and without decisions that depend on the data, so that it can be traced."""
+    """The network with the inputs of its task, and no decision that depends on their values."""
 
     def __init__(self, model, task):
         super().__init__()
@@ -64,15 +68,18 @@ def export(model, output, format: str = "paddle", task: str | None = None, quiet
     """Export the folder `model` to the folder `output`, and compare both on random inputs.
 
     Args:
-        format: "paddle" (paddle.jit.save, for paddle_inference) or "onnx" (opset 17, for onnxruntime and openvino).
+        format: "paddle" (paddle.jit.save, for paddle_inference) or "onnx" (opset 17, for onnxruntime and
+            openvino).
         task: "text-classification" or "fill-mask"; None: as the model's config tells.
 
     Returns:
-        What export.json holds; `max_difference` is the largest absolute difference of logits on the random inputs.
+        What export.json holds; `max_difference` is the largest absolute difference of logits on the random
+        inputs.
 
     Raises:
-        UserError: no model, an unknown format, a missing library, an output folder that exists with other things in it
-            or can't be written, or a graph that doesn't agree with the network. Nothing is left in `output` then.
+        UserError: no model, an unknown format, a missing library, an output folder that exists with other
+            things in it or can't be written, or a graph that doesn't agree with the network. Nothing is left
+            in `output` then.
     """
     if format not in FORMATS:
         raise UserError(f"unknown format: {format}; choose one of {', '.join(FORMATS)}")
@@ -103,7 +110,7 @@ def export(model, output, format: str = "paddle", task: str | None = None, quiet
         if not about["max_difference"] <= TOLERANCE:
             raise UserError(
                 f"wrong export: the {format} graph of {model} differs from the network by "
-                f"{about['max_difference']:.1e}; please report it with the versions that `ernie doctor` prints"
+                f"{about['max_difference']:.1e}; please report it with what `ernie doctor` prints"
             )
         _write_about(temporary, about)
         temporary.chmod(0o755)
@@ -117,8 +124,8 @@ def export(model, output, format: str = "paddle", task: str | None = None, quiet
         shutil.rmtree(temporary, ignore_errors=True)
     if not quiet:
         size = sum(file.stat().st_size for file in output.iterdir()) / 1e6
-        line = f"{output}: {task}, {format}, {size:.1f} MB, differs from the network by at most {about['max_difference']:.1e}"
-        print(line, file=sys.stderr)
+        closeness = f"differs from the network by at most {about['max_difference']:.1e}"
+        print(f"{output}: {task}, {format}, {size:.1f} MB, {closeness}", file=sys.stderr)
     return about
 
 
@@ -145,7 +152,7 @@ def _write_graph(dynamic, format, folder):
     if format == "onnx":
         paddle2onnx = import_extra("paddle2onnx")
         with stdout_to_stderr():
-            # without a file name it gives the bytes, and its optimisers, one of which calls pip, stay out of it
+            # without a file name it gives bytes, and its optimisers, one of which calls pip, stay out of it
             graph_bytes = paddle2onnx.export(
                 str(folder / "model.json"), str(folder / "model.pdiparams"), None, opset_version=OPSET
             )
@@ -179,7 +186,9 @@ def random_inputs(task: str, config, rows: int, length: int, seed: int) -> dict[
     types = rng.integers(0, max(1, min(2, config.type_vocab_size)), (rows, length))
     inputs = {"input_ids": ids, "token_type_ids": types}
     if task == "fill-mask":
-        inputs["masked_positions"] = np.array([r * length + p for r in range(rows) for p in range(used[r] // 2)])
+        inputs["masked_positions"] = np.array(
+            [r * length + p for r in range(rows) for p in range(used[r] // 2)]
+        )
     return {name: array.astype(np.int64) for name, array in inputs.items()}
 
 

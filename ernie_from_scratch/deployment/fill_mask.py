@@ -3,8 +3,8 @@
 Three orders of filling, for the k masks of a text:
 - all_at_once: one forward pass; the masks are taken as independent of each other.
 - left_to_right: the leftmost mask first; each later one sees what was filled before it.
-- most_confident: whichever mask the model is surest of first, then again (as mask-predict, Ghazvininejad 2019, with one
-  token a round).
+- most_confident: whichever mask the model is surest of first, then again (as mask-predict, Ghazvininejad
+  2019, with one token a round).
 
 The score of a filling is the product of its tokens' probabilities, each taken when that token was filled.
 
@@ -23,7 +23,9 @@ from ernie_from_scratch.finetuning.batches import by_length
 
 STRATEGIES = ("left_to_right", "all_at_once", "most_confident")
 MASK = "[MASK]"
-SPAN = re.compile(r"\[MASK\](?:\s*\[MASK\])*")  # masks with nothing but white space between them belong together
+SPAN = re.compile(
+    r"\[MASK\](?:\s*\[MASK\])*"
+)  # masks with nothing but white space between them belong together
 
 # (input_ids [B, L], token_type_ids [B, L], masked_positions [M] flat into B * L) -> logits [M, V]
 Scorer = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -49,7 +51,9 @@ class Filling:
     def spans(self) -> list[tuple[int, ...]]:
         """The token ids of each span."""
         ends = np.cumsum(self.span_lengths)
-        return [self.token_ids[end - length : end] for end, length in zip(ends, self.span_lengths, strict=True)]
+        return [
+            self.token_ids[end - length : end] for end, length in zip(ends, self.span_lengths, strict=True)
+        ]
 
 
 def mask_spans(text: str, spans: Sequence[tuple[int, int]], tokenizer) -> str:
@@ -187,7 +191,9 @@ class _Search:
         self.types = np.array(encoded["token_type_ids"], dtype=np.int64)  # [L]
         self.places = np.flatnonzero(self.ids == tokenizer.vocabulary.mask_id)
         if len(self.places) < sum(markers):
-            raise UserError(f"text too long: {text[:40]!r} has a [MASK] beyond {max_seq_len} tokens; shorten it")
+            raise UserError(
+                f"text too long: {text[:40]!r} has a [MASK] beyond {max_seq_len} tokens; shorten it"
+            )
         self.span_lengths = tuple(markers)
         self.hypotheses = [_Hypothesis({}, 0.0)]
 
@@ -213,7 +219,9 @@ class _Search:
                 self._keep([(h, place, ids[number], logs[number]) for h in self.hypotheses], beam_size)
             return
         surest = [int(logs[:, 0].argmax()) for _, _, _, logs in answers]
-        steps = [(h, places[n], ids[n], logs[n]) for n, (h, places, ids, logs) in zip(surest, answers, strict=True)]
+        steps = [
+            (h, places[n], ids[n], logs[n]) for n, (h, places, ids, logs) in zip(surest, answers, strict=True)
+        ]
         self._keep(steps, beam_size)
 
     def _keep(self, steps, beam_size):

@@ -27,7 +27,9 @@ class Pipeline(ABC):
 
     task: str
 
-    def __init__(self, backend: Backend, tokenizer: ErnieTokenizer, config, max_seq_len: int, batch_size: int):
+    def __init__(
+        self, backend: Backend, tokenizer: ErnieTokenizer, config, max_seq_len: int, batch_size: int
+    ):
         self.backend, self.tokenizer, self.config = backend, tokenizer, config
         self.max_seq_len, self.batch_size = max_seq_len, batch_size
 
@@ -53,9 +55,9 @@ class FillMaskPipeline(Pipeline):
             beam_size: partial fillings kept while searching; default: 5, or top_k if that is more.
 
         Returns:
-            Per text a list of dicts: `token_str` (the filled span; several spans are joined by " … "), `sequence` (the
-            text with its gaps filled), `score` (joint probability), `tokens` and `token_scores` (one per [MASK]),
-            `spans` (the string of each span).
+            Per text a list of dicts: `token_str` (the filled span; several spans are joined by " … "),
+            `sequence` (the text with its gaps filled), `score` (joint probability), `tokens` and
+            `token_scores` (one per [MASK]), `spans` (the string of each span).
         """
         check_count("top_k", top_k)
         beam = max(top_k, beam_size or 5)
@@ -93,14 +95,17 @@ class TextClassificationPipeline(Pipeline):
     task = "text-classification"
 
     def predict(self, inputs, top_k: int | None = 1):
-        """For each input its likeliest label as {"label", "score"}; with `top_k` other than 1 a list of the best.
+        """For each input its likeliest label as {"label", "score"}; with `top_k` other than 1 a list of the
+        best.
 
-        Inputs are texts, (text, text_pair) tuples, or dicts with `text` and `text_pair`. `top_k=None` gives all labels.
-        Scores are probabilities and add up to 1 over all labels.
+        Inputs are texts, (text, text_pair) tuples, or dicts with `text` and `text_pair`. `top_k=None` gives
+        all labels. Scores are probabilities and add up to 1 over all labels.
         """
         if top_k is not None:
             check_count("top_k", top_k)
-        rows = [self.tokenizer.encode(*text_and_pair(entry), max_seq_len=self.max_seq_len) for entry in inputs]
+        rows = [
+            self.tokenizer.encode(*text_and_pair(entry), max_seq_len=self.max_seq_len) for entry in inputs
+        ]
         labels, answers = labels_of(self.config), [None] * len(rows)
         for numbers in by_length([len(row["input_ids"]) for row in rows], self.batch_size):
             batch = self.tokenizer.pad([rows[number] for number in numbers])
@@ -149,7 +154,7 @@ def pipeline(
     """Load the folder `model` for `task` ("fill-mask" or "text-classification"; None: as its weights tell).
 
     Args:
-        model: a from_pretrained folder (config.json, vocab.txt, model_state.pdparams) or one of `ernie export`.
+        model: a from_pretrained folder (config.json, vocab.txt, model_state.pdparams), or an export folder.
         backend: "auto", "paddle", "paddle_inference", "onnxruntime" or "openvino".
         max_seq_len: longest row in tokens; default: as many as the model has positions.
         batch_size: rows of one forward pass.
@@ -167,6 +172,8 @@ def pipeline(
     tokenizer = ErnieTokenizer.from_pretrained(model)
     positions = config.max_position_embeddings
     if max_seq_len is not None and max_seq_len > positions:
-        raise UserError(f"max_seq_len is {max_seq_len}: the model has {positions} positions; lower it to that")
+        raise UserError(
+            f"max_seq_len is {max_seq_len}: the model has {positions} positions; lower it to that"
+        )
     engine = load_backend(model, task, backend, num_threads)
     return PIPELINES[task](engine, tokenizer, config, max_seq_len or positions, batch_size)

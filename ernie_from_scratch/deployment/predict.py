@@ -1,4 +1,4 @@
-"""Prediction for the shell: texts in, one JSON object a line out, in batches, so that a long file starts answering at once."""
+"""Prediction for the shell: texts in, one JSON object a line out; a long file starts answering at once."""
 
 import json
 import sys
@@ -24,8 +24,14 @@ def read_lines(path) -> Iterator[str]:
                 yield text
 
 
-def predict_lines(model, texts: Iterable[str] = (), input=None, top_k: int | None = None, strategy: str | None = None,
-                  output=None, **settings) -> int:  # fmt: skip
+def predict_lines(
+    model,
+    texts: Iterable[str] = (),
+    input=None,
+    top_k: int | None = None,
+    strategy: str | None = None,
+    **settings,
+) -> int:
     """Print {"text", "predictions"} for every text; returns how many there were.
 
     Args:
@@ -48,7 +54,10 @@ def predict_lines(model, texts: Iterable[str] = (), input=None, top_k: int | Non
         entries = [tuple(line.split("\t", 1)) if "\t" in line else line for line in block]
         for entry, answer in zip(entries, pipe(entries, **options), strict=True):
             answers = answer if isinstance(answer, list) else [answer]
-            print(json.dumps({"text": entry, "predictions": answers}, ensure_ascii=False), file=output or sys.stdout)
+            print(
+                json.dumps({"text": entry, "predictions": answers}, ensure_ascii=False),
+                file=sys.stdout,
+            )
         count += len(block)
     if not count:
         raise UserError(f"no text: {input or 'standard input'} is empty; give one text a line")

@@ -22,13 +22,17 @@ MAX_TEXTS = 64  # texts of one request
 MAX_CHARACTERS = 10_000  # of one text
 MAX_FILLINGS = 50
 GRACE_SECONDS = 10  # for answers under way when the server is told to stop
-CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+CONTENT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; img-src data:"
+)
 
 
 def request_model(task: str):
     """The pydantic model of a request's JSON body for a task."""
+    from typing import Annotated
+
     from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
-    from typing_extensions import Annotated
 
     Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CHARACTERS)]
     Texts = Annotated[list[Text], Field(min_length=1, max_length=MAX_TEXTS)]
@@ -95,10 +99,10 @@ def explain(error) -> str:
 def create_app(pipe: Pipeline, model_name: str = ""):
     """The FastAPI application around a pipeline.
 
-    POST /predict takes {"text": ..., ...} and gives {"task", "predictions", "milliseconds"}: for each text a list of
-    {"label", "score"} (text-classification, best first) or of fillings (fill-mask, see FillMaskPipeline.predict).
-    Mistakes give {"error": one line} with status 400 (the model can't take it), 413 (too large), 422 (not what is
-    expected) or 503 (too many requests waiting).
+    POST /predict takes {"text": ..., ...} and gives {"task", "predictions", "milliseconds"}: for each text a
+    list of {"label", "score"} (text-classification, best first) or of fillings (fill-mask, see
+    FillMaskPipeline.predict). Mistakes give {"error": one line} with status 400 (the model can't take it),
+    413 (too large), 422 (not what is expected) or 503 (too many requests waiting).
     """
     fastapi = import_extra("fastapi")
     from fastapi.responses import HTMLResponse, JSONResponse
@@ -122,7 +126,9 @@ def create_app(pipe: Pipeline, model_name: str = ""):
         yield
         await batcher.stop()
 
-    app = fastapi.FastAPI(title="ernie_from_scratch", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = fastapi.FastAPI(
+        title="ernie_from_scratch", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
+    )
 
     def refuse(status, message, **headers):
         return JSONResponse({"error": message}, status_code=status, headers=headers)
@@ -140,7 +146,9 @@ def create_app(pipe: Pipeline, model_name: str = ""):
         start = time.perf_counter()
         body = await read(request)
         if body is None:
-            return refuse(413, f"the request is larger than {MAX_BODY:,} bytes; send fewer texts", Connection="close")
+            return refuse(
+                413, f"the request is larger than {MAX_BODY:,} bytes; send fewer texts", Connection="close"
+            )
         try:
             asked = Body.model_validate_json(body)
             predictions = await batcher.submit(asked.inputs(), asked.options())
@@ -159,7 +167,9 @@ def create_app(pipe: Pipeline, model_name: str = ""):
 
     @app.get("/")
     async def page():
-        return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers={"Content-Security-Policy": CONTENT_POLICY})
+        return HTMLResponse(
+            PAGE.read_text(encoding="utf-8"), headers={"Content-Security-Policy": CONTENT_POLICY}
+        )
 
     return app
 
@@ -180,7 +190,9 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(512)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise UserError(f"cannot listen on {host}:{port}: {reason}; choose another --port (0 takes a free one)") from error
+        raise UserError(
+            f"cannot listen on {host}:{port}: {reason}; choose another --port (0 takes a free one)"
+        ) from error
     return listener
 
 
@@ -199,7 +211,9 @@ def serve(model, host: str = "127.0.0.1", port: int = 8000, task: str | None = N
 
     class Server(uvicorn.Server):
         @contextlib.contextmanager
-        def capture_signals(self):  # uvicorn's own raises the signal again at the end; a stop asked for is no failure
+        def capture_signals(
+            self,
+        ):  # uvicorn's own raises the signal again at the end; a stop asked for is no failure
             before = {n: signal.signal(n, self.handle_exit) for n in (signal.SIGTERM, signal.SIGINT)}
             try:
                 yield
@@ -209,10 +223,16 @@ def serve(model, host: str = "127.0.0.1", port: int = 8000, task: str | None = N
 
     with listener:
         pipe = pipeline(task, model=model, backend=backend, max_seq_len=max_seq_len, num_threads=num_threads)
-        pipe(MASK if pipe.task == "fill-mask" else "。")  # the first call is slow: make it before anybody waits
+        pipe(
+            MASK if pipe.task == "fill-mask" else "。"
+        )  # the first call is slow: make it before anybody waits
         app = create_app(pipe, model_name=Path(model).resolve().name)
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_SECONDS, limit_concurrency=1000
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            limit_concurrency=1000,
         )
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listener.getsockname()[1]}"

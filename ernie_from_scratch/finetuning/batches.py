@@ -12,11 +12,13 @@ def by_length(lengths: Sequence[int], batch_size: int) -> Iterator[np.ndarray]:
         yield order[start : start + batch_size]
 
 
-def shuffled_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int, pool: int = 16) -> list[np.ndarray]:
+def shuffled_batches(
+    lengths: Sequence[int], batch_size: int, seed: int, epoch: int, pool: int = 16
+) -> list[np.ndarray]:
     """Row numbers of one epoch in random batches with little padding; the same for the same (seed, epoch).
 
-    Rows are shuffled, cut into pools of `pool` batches, sorted by length inside each pool and cut into batches,
-    whose order is shuffled in turn. The last batch may be smaller.
+    Rows are shuffled, cut into pools of `pool` batches, sorted by length inside each pool and cut into
+    batches, whose order is shuffled in turn. The last batch may be smaller.
     """
     rng = np.random.default_rng([seed, epoch])
     lengths = np.asarray(lengths)

@@ -53,12 +53,20 @@ def score_rows(task: Task, model, tokenizer, rows, batch_size: int = EVALUATION_
     return {"loss": total / len(rows), **scores.compute()}, outputs
 
 
-def evaluate(model, data, task: str = "seq_cls", max_seq_len: int = 128, batch_size: int = EVALUATION_BATCH,
-             predictions=None) -> dict:  # fmt: skip
+def evaluate(
+    model,
+    data,
+    task: str = "seq_cls",
+    max_seq_len: int | None = None,
+    batch_size: int = EVALUATION_BATCH,
+    predictions=None,
+) -> dict:
     """Score the fine-tuned model folder `model` on the labelled file `data`.
 
     Args:
-        predictions: also write a .tsv here, a line per example: right label, predicted label, its probability.
+        max_seq_len: longest row in tokens; default: as many as the model has positions.
+        predictions: also write a .tsv here, a line per example: right label, predicted label, its
+            probability.
 
     Returns:
         {"examples": count, "loss": mean in nats, "accuracy": ..., "macro_f1": ...}.
@@ -70,6 +78,7 @@ def evaluate(model, data, task: str = "seq_cls", max_seq_len: int = 128, batch_s
     network = kind.model_class.from_pretrained(model)
     network.eval()
     tokenizer = ErnieTokenizer.from_pretrained(model)
+    max_seq_len = max_seq_len or network.config.max_position_embeddings
     check_length(max_seq_len, network.config)
     made = kind.from_config(network.config)
     examples = made.read(data)
@@ -82,9 +91,10 @@ def evaluate(model, data, task: str = "seq_cls", max_seq_len: int = 128, batch_s
 
 def check_length(max_seq_len: int, config) -> None:
     """UserError when rows of `max_seq_len` tokens are longer than the model has positions for."""
-    if max_seq_len > config.max_position_embeddings:
+    positions = config.max_position_embeddings
+    if max_seq_len > positions:
         raise UserError(
-            f"--max_seq_len is {max_seq_len}: the model has {config.max_position_embeddings} positions; lower it to that"
+            f"--max_seq_len is {max_seq_len}: the model has {positions} positions; lower it to that"
         )
 
 

@@ -11,7 +11,7 @@ HEADER = "label<TAB>text_a[<TAB>text_b]"
 
 @dataclass(frozen=True)
 class Example:
-    """One line: a text or a pair of texts, its label (None when the file has no label column), and where it stood."""
+    """A text or a pair of texts, its label (None when the file has no label column), and where it stood."""
 
     text_a: str
     text_b: str | None
@@ -20,13 +20,15 @@ class Example:
 
 
 def read_examples(path, need_labels: bool = True) -> list[Example]:
-    """Read a .tsv file (UTF-8; .gz, .xz and .zst too) whose header names the columns `text_a`, `text_b` (optional) and `label`.
+    """Read a .tsv file (UTF-8; .gz, .xz and .zst too) whose header names the columns `text_a`, `text_b`
+    (optional) and `label`.
 
-    Columns may stand in any order, others are passed over, empty lines too. Nothing is quoted: a text can't hold a tab.
+    Columns may stand in any order, others are passed over, empty lines too. Nothing is quoted: a text can't
+    hold a tab.
 
     Raises:
-        UserError: no such file, an empty one, not UTF-8, a missing column, a line with too few fields, an empty text or label,
-            or no example at all.
+        UserError: no such file, an empty one, not UTF-8, a missing column, a line with too few fields, an
+            empty text or label, or no example at all.
     """
     lines = _lines(path)
     if not any(line.strip() for line in lines):
@@ -35,7 +37,9 @@ def read_examples(path, need_labels: bool = True) -> list[Example]:
     for name in ["text_a"] + (["label"] if need_labels else []):
         if name not in names:
             found = ", ".join(names[:6])[:80]
-            raise UserError(f"no column {name!r}: {path} has the header {found!r}; its first line must be {HEADER}")
+            raise UserError(
+                f"no column {name!r}: {path} has the header {found!r}; its first line must be {HEADER}"
+            )
     place = {name: names.index(name) for name in ("text_a", "text_b", "label") if name in names}
     examples = []
     for number, line in enumerate(lines[1:], 2):
@@ -43,7 +47,9 @@ def read_examples(path, need_labels: bool = True) -> list[Example]:
             continue
         fields, where = line.split("\t"), f"{path}:{number}"
         if len(fields) != len(names):
-            raise UserError(f"{len(fields)} columns where the header has {len(names)}: {where}; mend the line")
+            raise UserError(
+                f"{len(fields)} columns where the header has {len(names)}: {where}; mend the line"
+            )
         values = {name: fields[index].strip() for name, index in place.items()}
         for name in place if need_labels else [n for n in place if n != "label"]:
             if not values[name]:
@@ -60,7 +66,9 @@ def _lines(path):
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError as error:
-        raise UserError(f"not UTF-8 text: {path} at byte {error.start}; convert it, for example with iconv") from error
+        raise UserError(
+            f"not UTF-8 text: {path} at byte {error.start}; convert it, for example with iconv"
+        ) from error
 
 
 def label_names(examples: Iterable[Example]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Fine-tuning: train on labelled rows, keep the epoch that is best on the development set, score it on the test set."""
+"""Fine-tuning: train keep the epoch that is best on the dev set, score it on the test set."""
 
 import json
 import math
@@ -36,7 +36,9 @@ class FinetuningRun:
     def __init__(self, settings: FinetuneSettings, quiet: bool = False):
         self.settings, self.quiet = settings.check(), quiet
         if Path(settings.output_dir).resolve() == Path(settings.model_name_or_path).resolve():
-            raise UserError(f"--output_dir {settings.output_dir} is the pretrained model itself; choose another folder")
+            raise UserError(
+                f"--output_dir {settings.output_dir} is the pretrained model itself; choose another folder"
+            )
         if settings.device:
             select_device(settings.device)
         self.tokenizer = ErnieTokenizer.from_pretrained(settings.model_name_or_path)
@@ -78,7 +80,9 @@ class FinetuningRun:
     def _train(self):
         settings = self.settings
         warmup = round(settings.warmup_ratio * self.total_steps)
-        schedule = WarmupDecay(settings.learning_rate, 0.0, warmup, self.total_steps, settings.lr_scheduler_type)
+        schedule = WarmupDecay(
+            settings.learning_rate, 0.0, warmup, self.total_steps, settings.lr_scheduler_type
+        )
         optimizer = build_optimizer(self.model, schedule, settings.weight_decay, settings.max_grad_norm)
         inputs = {name: sha256_file(getattr(settings, name)) for name in ("train", "dev")}
         state = {"step": 0, "metrics_offset": 0, "epochs": [], "inputs": inputs}
@@ -89,7 +93,9 @@ class FinetuningRun:
             for name, checksum in state["inputs"].items():
                 if checksum != inputs[name]:
                     path = getattr(settings, name)
-                    raise UserError(f"{path} has changed since {self.folder} was begun; use another --output_dir")
+                    raise UserError(
+                        f"{path} has changed since {self.folder} was begun; use another --output_dir"
+                    )
             self.say(f"continuing {self.folder} from step {state['step']} of {self.total_steps}")
         step, history = state["step"], state["epochs"]
         dev_rows = self._encode(self.dev_examples)
@@ -124,7 +130,9 @@ class FinetuningRun:
                     self.say(f"epoch {len(history)} of {settings.num_train_epochs}, dev {_words(scores)}")
                 save()
                 if stop.requested and step < self.total_steps:
-                    self.say(f"stopped at step {step} of {self.total_steps}; the same command continues from there")
+                    self.say(
+                        f"stopped at step {step} of {self.total_steps}; the same command continues from there"
+                    )
                     raise KeyboardInterrupt
         metrics.close()
         return history
@@ -173,7 +181,9 @@ class FinetuningRun:
             rows = self._encode(self.test_examples)
             results["test"], _ = score_rows(self.task, model, self.tokenizer, rows)
         with atomic_write(self.folder / RESULTS) as temporary:
-            Path(temporary).write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            Path(temporary).write_text(
+                json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+            )
         shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
         return results
 
@@ -204,8 +214,15 @@ class _Clock:
 def progress_bar(quiet: bool) -> Progress:
     """A rich progress bar on stderr; shows nothing where stderr is no terminal."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-    return Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet or not console.is_terminal)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    return Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=quiet or not console.is_terminal
+    )
 
 
 def best_epoch(history: list[dict], main_score: str) -> int:
@@ -224,17 +241,19 @@ def summary(results: dict) -> str:
 
 
 def finetune(settings: FinetuneSettings | None = None, quiet: bool = False, **values) -> dict:
-    """Run or continue a fine-tuning: `finetune(model_name_or_path=DIR, train=FILE, dev=FILE, output_dir=DIR, ...)`.
+    """Run or continue a fine-tuning: `finetune(model_name_or_path=DIR, train=FILE, dev=FILE, output_dir=DIR,
+    ...)`.
 
     Args:
         settings: a FinetuneSettings; or give its fields as keyword arguments.
 
     Returns:
-        What `output_dir/results.json` holds: task, labels, best_epoch, and `dev`, `test` (None without a test set) and
-        `epochs` with loss (nats), accuracy and macro_f1.
+        What `output_dir/results.json` holds: task, labels, best_epoch, and `dev`, `test` (None without a
+        test set) and `epochs` with loss (nats), accuracy and macro_f1.
 
     Raises:
         UserError: settings, files or an output folder that can't work; the message says what to do.
-        KeyboardInterrupt: SIGINT or SIGTERM came; what was reached is saved, and the same call continues from there.
+        KeyboardInterrupt: SIGINT or SIGTERM came; what was reached is saved, and the same call continues
+            from there.
     """
     return FinetuningRun(settings or FinetuneSettings(**values), quiet).run()

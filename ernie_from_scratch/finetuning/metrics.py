@@ -16,8 +16,9 @@ class ClassificationScores:
     def compute(self) -> dict[str, float]:
         """`accuracy` and `macro_f1`, each in [0, 1].
 
-        Macro F1 is the plain mean of the F1 of every class that was right or predicted at least once, where a class
-        that was never predicted rightly counts as 0 (scikit-learn's `f1_score(average="macro", zero_division=0)`).
+        Macro F1 is the plain mean of the F1 of every class that was right or predicted at least once, where
+        a class that was never predicted rightly counts as 0 (scikit-learn's `f1_score(average="macro",
+        zero_division=0)`).
         """
         hits = np.diag(self.confusion).astype(float)  # [C]
         either = self.confusion.sum(0) + self.confusion.sum(1)  # [C], times right + times predicted

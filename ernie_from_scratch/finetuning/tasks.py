@@ -1,7 +1,7 @@
 """What differs from task to task; the loop, the batches and the checkpoints are the same for all.
 
-A task reads its files, turns an example into rows of token ids, says what the targets of a batch are, and scores
-predictions; its model gives the loss. `TASKS` maps the names of `--task` to their classes.
+A task reads its files, turns an example into rows of token ids, says what the targets of a batch are, and
+scores predictions; its model gives the loss. `TASKS` maps the names of `--task` to their classes.
 """
 
 from abc import ABC, abstractmethod
@@ -57,7 +57,7 @@ class Task(ABC):
 
     @abstractmethod
     def new_scores(self):
-        """An empty counter with `update(outputs, targets)` for the arrays of a batch, and `compute()` -> name -> score."""
+        """A counter: `update(outputs, targets)` takes a batch of arrays, `compute()` gives name -> score."""
 
     def config_fields(self) -> dict:
         """What the model's config must say so that a folder tells its labels."""
@@ -87,7 +87,9 @@ class SequenceClassification(Task):
         examples = read_examples(path)
         labels = label_names(examples)
         if len(labels) < 2:
-            raise UserError(f"only one label: every line of {path} says {labels[0]!r}; there is nothing to learn")
+            raise UserError(
+                f"only one label: every line of {path} says {labels[0]!r}; there is nothing to learn"
+            )
         return cls(labels), examples
 
     def read(self, path) -> list[Example]:

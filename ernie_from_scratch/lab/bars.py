@@ -22,7 +22,8 @@ def grouped_bars(
     spread: Mapping[str, Sequence[float | None]] | None = None,
     marks: Mapping[str, Sequence[float | None]] | None = None,
 ) -> None:
-    """Draw shares (0 to 1) as bars in per cent: one group of bars per name in `groups`, one colour per series.
+    """Draw shares (0 to 1) as bars in per cent: one group of bars per name in `groups`, one colour per
+    series.
 
     Args:
         series: name -> one value per group; None leaves a gap.
@@ -44,12 +45,21 @@ def grouped_bars(
             half = (spread or {}).get(name, [None] * len(groups))[place]
             top = 100 * (value + (half or 0))
             if half:
-                ax.errorbar(center, 100 * value, 100 * half, color=theme.ink, linewidth=1, capsize=3, zorder=3)
+                ax.errorbar(
+                    center, 100 * value, 100 * half, color=theme.ink, linewidth=1, capsize=3, zorder=3
+                )
             ax.annotate(percent(value), (center, top), xytext=(0, 3), textcoords="offset points", ha="center",
                         color=theme.ink, fontsize=9, zorder=5, path_effects=[halo])  # fmt: skip
             mark = (marks or {}).get(name, [None] * len(groups))[place]
             if mark is not None:
-                ax.hlines(100 * mark, center - width / 2, center + width / 2, color=theme.ink, linewidth=1.6, zorder=3)
+                ax.hlines(
+                    100 * mark,
+                    center - width / 2,
+                    center + width / 2,
+                    color=theme.ink,
+                    linewidth=1.6,
+                    zorder=3,
+                )
     ax.set_xticks(range(len(groups)), groups)
     ax.tick_params(axis="x", labelsize=9, labelcolor=theme.ink)
 
@@ -106,7 +116,9 @@ def _legend(figure, ax, theme, majority, before):
     if before:
         name = f"before training (at most {percent(max(before))} %)"
         handles.append(Line2D([], [], color=theme.ink, linewidth=1.6, label=name))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, labelcolor=theme.ink, fontsize=9)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=4, frameon=False, labelcolor=theme.ink, fontsize=9
+    )
 
 
 def cloze_bars(results: Sequence[Mapping], path, theme: Theme = LIGHT, majority: float | None = None) -> Path:
@@ -117,7 +129,9 @@ def cloze_bars(results: Sequence[Mapping], path, theme: Theme = LIGHT, majority:
     return Path(path)
 
 
-def score_bars(scores: Mapping[str, Mapping[str, Sequence[float]]], theme: Theme = LIGHT, chance: float | None = None):
+def score_bars(
+    scores: Mapping[str, Mapping[str, Sequence[float]]], theme: Theme = LIGHT, chance: float | None = None
+):
     """Mean score of several seeds with its standard deviation: a group per task, a bar per way of starting.
 
     Args:

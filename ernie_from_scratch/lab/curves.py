@@ -31,19 +31,25 @@ def load_run(run) -> list[dict]:
     try:
         rows = read_metrics(path)
     except OSError as error:
-        raise UserError(f"no metrics: {path} can't be read; give a run folder of `ernie pretrain` or `ernie finetune`") from error
+        raise UserError(
+            f"no metrics: {path} can't be read; give a run folder of `ernie pretrain` or `ernie finetune`"
+        ) from error
     except ValueError as error:
-        raise UserError(f"damaged metrics: {path} has a line that is not JSON; run the training again") from error
+        raise UserError(
+            f"damaged metrics: {path} has a line that is not JSON; run the training again"
+        ) from error
     if not rows:
         raise UserError(f"no metrics yet: {path} is empty; wait for the run's first log line")
     return rows
 
 
-def column(rows: Sequence[Mapping], x: str, y: str, split: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+def column(
+    rows: Sequence[Mapping], x: str, y: str, split: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The (x, y) pairs of the rows that have both, as two float arrays of equal length.
 
-    `split` names an evaluation ("valid", "dev", ...); None means the training rows. The `tokens` of a row count
-    from the row before, so as x they are summed up.
+    `split` names an evaluation ("valid", "dev", ...); None means the training rows. The `tokens` of a row
+    count from the row before, so as x they are summed up.
     """
     rows = [row for row in rows if row.get("eval") == split]
     if x == "tokens":
@@ -75,7 +81,7 @@ def curves(
     Args:
         runs: name of the run -> its metrics rows.
         y, x: columns of the rows; rows without them are passed over.
-        window: rows of the moving mean; default a fortieth of the run, 1 for the learning rate.
+        window: rows of the moving mean; default a twentieth of the run, 1 for the learning rate.
         guess_level: draw ln(guess_level), the loss of guessing evenly among so many words.
 
     Returns:
@@ -84,14 +90,14 @@ def curves(
     Raises:
         UserError: no run has the column `y`.
     """
-    figure, (ax,) = new_figure(theme, 7.2, 3.6)
+    figure, (ax,) = new_figure(theme, 7.2, 2.7 if y == "learning_rate" else 3.6)
     drawn = False
     for number, (name, rows) in enumerate(runs.items()):
         xs, ys = column(rows, x, y)
         if not len(xs):
             continue
         color = theme.series[number % len(theme.series)]
-        width = window or (1 if y == "learning_rate" else max(1, len(ys) // 40))
+        width = window or (1 if y == "learning_rate" else max(1, len(ys) // 20))
         if width > 1:
             ax.plot(xs, ys, color=color, linewidth=0.7, alpha=0.25)
         line = smooth(ys, width)

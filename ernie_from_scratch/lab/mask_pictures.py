@@ -1,4 +1,4 @@
-"""Masked sentences in colour: which words, phrases and entities there are, and what the network gets to see."""
+"""Masked sentences in colour: words, phrases and entities, and what the network gets to see of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class MaskedExample:
     Attributes:
         tokens: the text as it was, one string per token (`##` already taken off).
         seen: what the network sees at each place; equal to `tokens` where nothing was masked.
-        chosen: places that the network has to predict (a place may be chosen and left unchanged: the 10 % rule).
+        chosen: places that the network has to predict; some of them are left unchanged (the 10 % rule).
         marks: one uint8 per token as in PREFIX_spans.npy (word, phrase, entity, type), or None when unknown.
         name: a short heading such as "entity masking".
     """
@@ -41,11 +41,15 @@ class MaskedExample:
     def __post_init__(self):
         lengths = {len(self.tokens), len(self.seen), len(self.tokens if self.marks is None else self.marks)}
         if len(lengths) > 1:
-            raise UserError(f"masked example: tokens, seen and marks have different lengths {sorted(lengths)}")
+            raise UserError(
+                f"masked example: tokens, seen and marks have different lengths {sorted(lengths)}"
+            )
         self._chosen = {int(place) for place in self.chosen}
 
 
-def examples_from_batch(batch: Mapping, vocabulary, rows: Sequence[int], name: str = "") -> list[MaskedExample]:
+def examples_from_batch(
+    batch: Mapping, vocabulary, rows: Sequence[int], name: str = ""
+) -> list[MaskedExample]:
     """Take rows out of a pretraining batch (`dataset.PretrainingData`); padding is cut off.
 
     Only the types of masked entities are known in a batch, so `marks` marks those.
@@ -64,7 +68,11 @@ def examples_from_batch(batch: Mapping, vocabulary, rows: Sequence[int], name: s
         if batch.get("masked_span_kinds") is not None:
             kinds = np.asarray(batch["masked_span_kinds"])[here].astype(np.uint8)
             marks[places] = kinds << TYPE_SHIFT
-            starts = [i for i in range(len(places)) if i == 0 or places[i] != places[i - 1] + 1 or kinds[i] != kinds[i - 1]]
+            starts = [
+                i
+                for i in range(len(places))
+                if i == 0 or places[i] != places[i - 1] + 1 or kinds[i] != kinds[i - 1]
+            ]
             marks[places[starts]] |= ENTITY_START * (kinds[starts] > 0).astype(np.uint8)
         examples.append(
             MaskedExample(
@@ -112,8 +120,12 @@ def _token_html(example, place):
     title = ""
     if place in example._chosen:
         kept = seen == token
-        classes += ["masked"] + (["kept"] if kept else []) + (["random"] if not kept and seen != "[MASK]" else [])
-        title = ' title="{}"'.format("left as it is" if kept else "hidden" if seen == "[MASK]" else "replaced at random")
+        classes += (
+            ["masked"] + (["kept"] if kept else []) + (["random"] if not kept and seen != "[MASK]" else [])
+        )
+        title = ' title="{}"'.format(
+            "left as it is" if kept else "hidden" if seen == "[MASK]" else "replaced at random"
+        )
     elif token.startswith("[") and token.endswith("]"):
         classes.append("special")
     below = {"[MASK]": "■"}.get(seen, seen) if place in example._chosen else ""
@@ -128,5 +140,8 @@ def _mark_classes(marks, place):
     classes = ["word-start"] if mark & WORD_START else []
     classes += ["phrase-start"] if mark & PHRASE_START else []
     if kind:
-        classes += ["entity", kind] + (["entity-start"] if mark & ENTITY_START else [])
+        after = int(marks[place + 1]) if place + 1 < len(marks) else 0
+        ends = after >> TYPE_SHIFT != mark >> TYPE_SHIFT or after & ENTITY_START
+        classes += ["entity", kind]
+        classes += (["entity-start"] if mark & ENTITY_START else []) + (["entity-end"] if ends else [])
     return classes

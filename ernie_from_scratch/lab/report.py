@@ -1,4 +1,4 @@
-"""One self-contained HTML page of pictures, tables and texts: no network, no other file, light or dark as the reader is."""
+"""One self-contained HTML page of pictures, tables and texts: no network, no other file, light or dark."""
 
 import base64
 from collections.abc import Callable, Sequence
@@ -31,8 +31,9 @@ class Picture:
         light, dark = (base64.b64encode(png_bytes(figure)).decode() for figure in figures)
         width = round(100 * figures[0].get_figwidth())  # so that letters are equally large in all pictures
         alt = escape(self.caption, quote=True)
+        when_dark = f'media="(prefers-color-scheme: dark)" srcset="data:image/png;base64,{dark}"'
         return (
-            f'<figure><picture><source media="(prefers-color-scheme: dark)" srcset="data:image/png;base64,{dark}">'
+            f"<figure><picture><source {when_dark}>"
             f'<img width="{width}" src="data:image/png;base64,{light}" alt="{alt}"></picture>'
             f"<figcaption>{escape(self.caption)}</figcaption></figure>"
         )
@@ -64,7 +65,11 @@ def _cell(value):
         return "<td></td>"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"<td>{escape(str(value))}</td>"
-    return f'<td class="number">{value:,}</td>' if isinstance(value, int) else f'<td class="number">{value:.4g}</td>'
+    return (
+        f'<td class="number">{value:,}</td>'
+        if isinstance(value, int)
+        else f'<td class="number">{value:.4g}</td>'
+    )
 
 
 @dataclass
@@ -104,7 +109,12 @@ def build_report(sections: Sequence[Section], path, title: str = "Report", summa
     bodies = [section.html(f"part-{number}") for number, section in enumerate(sections, 1)]
     links = "".join(f'<a href="#part-{n}">{escape(s.title)}</a>' for n, s in enumerate(sections, 1))
     page = (TEMPLATES / "report.html").read_text(encoding="utf-8")
-    values = {"title": escape(title), "summary": escape(summary), "contents": links, "body": "\n".join(bodies)}
+    values = {
+        "title": escape(title),
+        "summary": escape(summary),
+        "contents": links,
+        "body": "\n".join(bodies),
+    }
     for name, value in values.items():
         page = page.replace("{{ " + name + " }}", value)
     path = Path(path)
@@ -120,7 +130,8 @@ def examples_table(rows: Sequence[dict], caption: str = "") -> Table:
 
 
 def runs_report(runs: Sequence, path=None) -> Path:
-    """Draw run folders (or metrics.jsonl files) into one page: losses, learning rate, gradient norm, closing figures.
+    """Draw run folders (or metrics.jsonl files) into one page: losses, learning rate, gradient norm, closing
+    figures.
 
     Without `path` the page becomes report.html in the first run's folder. Returns the page's path.
 
@@ -136,13 +147,15 @@ def runs_report(runs: Sequence, path=None) -> Path:
     pictures = [
         Picture(
             lambda theme: loss_curves(rows_of, theme),
-            "Training loss over the optimizer steps: thin lines are single log rows, thick ones their moving mean, "
-            "dots evaluations on held-out data. A lower line means a better guess of the hidden tokens or labels; lines "
-            "of runs with different masking or tasks are not comparable in height.",
+            "Training loss over the optimizer steps: thin lines are single log rows, thick ones their "
+            "moving mean, dots evaluations on held-out data. A lower line means a better guess of the hidden "
+            "tokens or labels; lines of runs with different masking or tasks are not comparable in height.",
         )
     ]
     for name, caption in EXTRA_CURVES.items():
-        if any(row.get(name) is not None and not row.get("eval") for rows in rows_of.values() for row in rows):
+        if any(
+            row.get(name) is not None and not row.get("eval") for rows in rows_of.values() for row in rows
+        ):
             pictures.append(Picture(lambda theme, y=name: curves(rows_of, y, theme=theme), caption))
     sections = [Section("Curves", items=pictures), Section("Closing figures", items=[closing_table(rows_of)])]
     first = Path(runs[0])
@@ -151,12 +164,13 @@ def runs_report(runs: Sequence, path=None) -> Path:
 
 
 EXTRA_CURVES = {
-    "lm_loss": "Masked language model part of the loss, in nats per hidden token. An untrained network starts near the "
-    "logarithm of the vocabulary size.",
-    "sop_loss": "Sentence order part of the loss, in nats per row. Guessing gives 0.69, the logarithm of two.",
-    "learning_rate": "Learning rate that the optimizer used: a linear warm-up, then the decay. The loss usually falls "
-    "fastest near its peak and settles as it shrinks.",
-    "grad_norm": "Global norm of the gradient before clipping. A sudden rise announces trouble before the loss shows it.",
+    "lm_loss": "Masked language model part of the loss, in nats per hidden token. An untrained network "
+    "starts near the logarithm of the vocabulary size.",
+    "sop_loss": "Sentence order part of the loss, in nats per row. Guessing gives 0.69, which is ln 2.",
+    "learning_rate": "Learning rate that the optimizer used: a linear warm-up, then the decay. The loss "
+    "usually falls fastest near its peak and settles as it shrinks.",
+    "grad_norm": "Global norm of the gradient before clipping. A sudden rise announces trouble before the "
+    "loss shows it.",
 }
 
 
@@ -170,7 +184,9 @@ def closing_table(rows_of: dict) -> Table:
             figures = [row.get(k) for k in ("step", "loss", "learning_rate", "tokens_per_second")]
             figures += [row.get("accuracy", row.get("masked_accuracy")), row.get("macro_f1")]
             table.append([name, split, *figures])
-    return Table(header, table, "The last row that each run wrote. Accuracy is that of labels or of masked tokens.")
+    return Table(
+        header, table, "The last row that each run wrote. Accuracy is that of labels or of masked tokens."
+    )
 
 
 def _run_name(run):

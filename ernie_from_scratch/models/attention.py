@@ -12,7 +12,7 @@ from ernie_from_scratch.models.layers import Dropout, Linear
 
 
 class MultiHeadAttention(nn.Layer):
-    """Self-attention: scores, mask, softmax, dropout, and a weighted sum of values, in N heads side by side."""
+    """Self-attention: scores, mask, softmax, dropout, weighted sum of values, in N heads side by side."""
 
     def __init__(self, config):
         super().__init__()
@@ -33,10 +33,10 @@ class MultiHeadAttention(nn.Layer):
         x = x.transpose([0, 2, 1, 3])  # [B, L, N, D]
         return x.reshape([0, 0, self.num_heads * self.head_dim])  # [B, L, H]
 
-    def forward(self, hidden_states, mask=None, past_key_value=None):
-        """Takes [B, L, H], an additive mask that broadcasts to [B, N, L, K], and cached keys and values [B, N, K-L, D].
+    def forward(self, hidden_states, mask=None, past_key_value=None, output_attentions=False):
+        """Takes [B, L, H], an additive mask for [B, N, L, K], and cached keys and values [B, N, K - L, D].
 
-        Gives the new states [B, L, H], the attention weights [B, N, L, K], and keys and values [B, N, K, D].
+        Gives states [B, L, H], the weights [B, N, L, K] if asked for, and keys and values [B, N, K, D].
         """
         query = self.split_heads(self.q_proj(hidden_states))  # [B, N, L, D]
         key = self.split_heads(self.k_proj(hidden_states))  # [B, N, L, D]
@@ -45,9 +45,27 @@ class MultiHeadAttention(nn.Layer):
             key = paddle.concat([past_key_value[0], key], axis=2)  # [B, N, K, D]
             value = paddle.concat([past_key_value[1], value], axis=2)  # [B, N, K, D]
 
+        if mask is None and not output_attentions and self.has_kernel(query):
+            context, weights = self.attend_in_one_kernel(query, key, value), None
+        else:
+            context, weights = self.attend(query, key, value, mask)
+        return self.out_proj(context), weights, (key, value)
+
+    def attend(self, query, key, value, mask=None):
         scores = paddle.matmul(query * self.head_dim**-0.5, key, transpose_y=True)  # [B, N, L, K]
         if mask is not None:
             scores = scores + mask  # [B, N, L, K]
         weights = self.dropout(F.softmax(scores))  # [B, N, L, K]
-        context = self.merge_heads(paddle.matmul(weights, value))  # [B, L, H]
-        return self.out_proj(context), weights, (key, value)
+        return self.merge_heads(paddle.matmul(weights, value)), weights  # [B, L, H]
+
+    def has_kernel(self, query):
+        half = query.dtype in (paddle.float16, paddle.bfloat16)
+        return half and self.head_dim % 8 == 0 and paddle.in_dynamic_mode() and query.place.is_gpu_place()
+
+    def attend_in_one_kernel(self, query, key, value):
+        """`attend` without a mask, on a GPU, where scores never reach the memory (Dao et al., 2022)."""
+        query, key, value = (x.transpose([0, 2, 1, 3]) for x in (query, key, value))  # [B, L, N, D]
+        context = F.scaled_dot_product_attention(
+            query, key, value, dropout_p=self.dropout.p, training=self.training
+        )  # [B, L, N, D]
+        return context.reshape([0, 0, self.num_heads * self.head_dim])  # [B, L, H]

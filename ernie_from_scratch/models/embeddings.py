@@ -11,7 +11,7 @@ from ernie_from_scratch.models.layers import Dropout, LayerNorm
 
 
 class ErnieEmbeddings(nn.Layer):
-    """Sum of what a token is, where it stands, which sentence and which task it belongs to; normalized, dropped out."""
+    """What a token is, where it stands, its sentence and its task: summed, normalized, dropped out."""
 
     def __init__(self, config):
         super().__init__()

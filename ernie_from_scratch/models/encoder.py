@@ -1,4 +1,4 @@
-"""Attention and a feed-forward network, stacked (Attention Is All You Need, section 3.1; normalized after each step).
+"""Attention and a feed-forward network, stacked (Attention Is All You Need, section 3.1).
 
 B batch, L sequence, H hidden.
 """
@@ -12,7 +12,7 @@ from ernie_from_scratch.models.layers import ACTIVATIONS, Dropout, LayerNorm, Li
 
 
 class ErnieEncoderLayer(nn.Layer):
-    """Tokens look at each other, then each thinks for itself; what each step found is added to what was known."""
+    """Tokens look at each other, then each thinks for itself; what a step finds is added, then normalized."""
 
     def __init__(self, config):
         super().__init__()
@@ -26,9 +26,9 @@ class ErnieEncoderLayer(nn.Layer):
         self.dropout2 = Dropout(config.hidden_dropout_prob)
         self.activation = ACTIVATIONS[config.hidden_act]
 
-    def forward(self, hidden_states, mask=None, past_key_value=None):
-        """Gives the new states [B, L, H], the attention weights, and keys and values, as MultiHeadAttention does."""
-        attended, weights, key_value = self.self_attn(hidden_states, mask, past_key_value)  # [B, L, H]
+    def forward(self, hidden_states, mask=None, past_key_value=None, output_attentions=False):
+        """Takes and gives what MultiHeadAttention does: states, attention weights, keys and values."""
+        attended, weights, key_value = self.self_attn(hidden_states, mask, past_key_value, output_attentions)
         hidden_states = self.norm1(hidden_states + self.dropout1(attended))  # [B, L, H]
         thought = self.linear2(self.activation(self.linear1(hidden_states)))  # [B, L, H]
         hidden_states = self.norm2(hidden_states + self.dropout2(thought))  # [B, L, H]
@@ -43,16 +43,34 @@ class ErnieEncoder(nn.Layer):
         self.layers = nn.LayerList([ErnieEncoderLayer(config) for _ in range(config.num_hidden_layers)])
         self.enable_recompute = config.enable_recompute
 
-    def forward(self, hidden_states, mask=None, past_key_values=None):
-        """Gives, each as a tuple: the states before and after every layer, the attentions, the keys and values."""
-        all_states, attentions, key_values = [hidden_states], [], []
+    def forward(
+        self,
+        hidden_states,
+        mask=None,
+        past_key_values=None,
+        use_cache=False,
+        output_hidden_states=False,
+        output_attentions=False,
+    ):
+        """Gives the last states [B, L, H] and three tuples, None where not asked for: keys and values of each
+        layer, states before and after each layer, attentions of each layer.
+        """
+        key_values, all_states, attentions = [], [hidden_states], []
         for number, layer in enumerate(self.layers):
-            past = past_key_values[number] if past_key_values is not None else None
+            inputs = hidden_states, mask, past_key_values and past_key_values[number], output_attentions
             if self.enable_recompute and self.training:
-                hidden_states, weights, key_value = recompute(layer, hidden_states, mask, past)
+                hidden_states, weights, key_value = recompute(layer, *inputs)
             else:
-                hidden_states, weights, key_value = layer(hidden_states, mask, past)
-            all_states.append(hidden_states)
-            attentions.append(weights)
-            key_values.append(key_value)
-        return tuple(all_states), tuple(attentions), tuple(key_values)
+                hidden_states, weights, key_value = layer(*inputs)
+            if use_cache:
+                key_values.append(key_value)
+            if output_hidden_states:
+                all_states.append(hidden_states)
+            if output_attentions:
+                attentions.append(weights)
+        return (
+            hidden_states,
+            tuple(key_values) if use_cache else None,
+            tuple(all_states) if output_hidden_states else None,
+            tuple(attentions) if output_attentions else None,
+        )

@@ -16,14 +16,13 @@ from ernie_from_scratch.models.pretrained import PretrainedModel
 def additive_mask(attention_mask, dtype):
     """A number to add to each score: 0 where a token may look, very low where it may not.
 
-    A 2-D mask [B, K] says 1 for a token and 0 for padding. In 3-D [B, L, K] and 4-D [B, N, L, K] masks (any of these
-    may be 1), bool and int say what may be seen; float is added as it is. Gives something that broadcasts to
-    [B, N, L, K], or None when everything may be seen.
+    A 2-D mask [B, K] has 1 for a token and 0 for padding. In 3-D [B, L, K] and 4-D [B, N, L, K] masks (axes
+    of 1 broadcast) bool and int say what may be seen; float is added as it is. Gives something that
+    broadcasts to [B, N, L, K], or None when everything may be seen.
     """
     if attention_mask.ndim == 2:
-        # Looking costs little on a CPU, adding zeros to every score does not; a GPU would have to wait for the answer.
-        if attention_mask.place.is_cpu_place() and bool((attention_mask == 1).all()):
-            return None
+        if paddle.in_dynamic_mode() and bool((attention_mask == 1).all()):
+            return None  # looking costs little, adding zeros to all scores in each layer more
         return ((1.0 - attention_mask.astype(dtype)) * -1e4).unsqueeze([1, 2])  # [B, 1, 1, K]
     if attention_mask.ndim == 3:
         attention_mask = attention_mask.unsqueeze(1)  # [B, 1, L, K]
@@ -56,11 +55,11 @@ class ErnieModel(PretrainedModel):
         output_attentions=False,
         return_dict=False,
     ):
-        """Ids [B, L] int64 or `inputs_embeds` [B, L, H]; masks as `additive_mask` takes them, without one the
-        padding ids are masked; `past_key_values` as an earlier call with `use_cache` gave them.
+        """Takes ids [B, L] int64 or `inputs_embeds` [B, L, H], a mask as `additive_mask` describes it (without
+        one, padding ids are hidden), and `past_key_values` that an earlier call with `use_cache` gave.
 
-        Gives (sequence output [B, L, H], pooled output [B, H]), then as asked for: keys and values of each layer,
-        hidden states of the embeddings and each layer [B, L, H], attentions of each layer [B, N, L, K].
+        Gives (sequence output [B, L, H], pooled output [B, H]), then what was asked for: keys and values of
+        each layer, hidden states of the embeddings and of each layer [B, L, H], attentions [B, N, L, K].
         Raises UserError unless exactly one of `input_ids` and `inputs_embeds` is given.
         """
         if (input_ids is None) == (inputs_embeds is None):
@@ -78,13 +77,14 @@ class ErnieModel(PretrainedModel):
         embeddings = self.embeddings(
             input_ids, token_type_ids, position_ids, task_type_ids, inputs_embeds, past_length
         )  # [B, L, H]
-        hidden_states, attentions, key_values = self.encoder(embeddings, mask, past_key_values)
-        sequence_output = hidden_states[-1]  # [B, L, H]
+        sequence_output, key_values, hidden_states, attentions = self.encoder(
+            embeddings, mask, past_key_values, use_cache, output_hidden_states, output_attentions
+        )
         output = EncoderOutput(
-            last_hidden_state=sequence_output,
+            last_hidden_state=sequence_output,  # [B, L, H]
             pooler_output=self.pooler(sequence_output),  # [B, H]
-            past_key_values=key_values if use_cache else None,
-            hidden_states=hidden_states if output_hidden_states else None,
-            attentions=attentions if output_attentions else None,
+            past_key_values=key_values,
+            hidden_states=hidden_states,
+            attentions=attentions,
         )
         return output if return_dict else output.to_tuple()

@@ -1,4 +1,4 @@
-"""What pretraining asks: which word was here, and are the two sentences in order (ERNIE 1.0, section 3; ALBERT, 3.1).
+"""What pretraining asks: which word was here, are the two sentences in order (BERT, 3.1; ALBERT, 3.1).
 
 B batch, L sequence, H hidden, V vocabulary, M masked positions.
 """
@@ -12,7 +12,7 @@ from ernie_from_scratch.models.layers import ACTIVATIONS, LayerNorm, Linear, lin
 
 
 class TiedDecoder(nn.Layer):
-    """Scores a state against every word's embedding: the output matrix is the input matrix (Press and Wolf, 2017)."""
+    """A score for each word: the output matrix is the embedding matrix (Press and Wolf, 2017)."""
 
     def __init__(self, embedding_weights):
         super().__init__()
@@ -35,9 +35,9 @@ class ErnieLMPredictionHead(nn.Layer):
         self.decoder_bias = self.decoder.bias  # PaddleNLP's files hold the bias under both names
 
     def forward(self, hidden_states, masked_positions=None):
-        """Takes [B, L, H] and positions [M] in the flat batch of B * L tokens; gives [M, V], or [B, L, V] without."""
+        """Takes [B, L, H] and positions [M] among all B * L tokens; gives [M, V], or [B, L, V] without."""
         if masked_positions is not None:
-            # Only every seventh token or so is masked: choosing them first saves most of the product with [V, H].
+            # About one token in seven is masked: choosing them first saves most of the product with [V, H].
             hidden_states = hidden_states.reshape([-1, hidden_states.shape[-1]])  # [B * L, H]
             hidden_states = paddle.gather(hidden_states, masked_positions)  # [M, H]
         hidden_states = self.layer_norm(self.activation(self.transform(hidden_states)))
@@ -58,10 +58,10 @@ class ErniePretrainingHeads(nn.Layer):
 
 
 def mean_cross_entropy(scores, labels):
-    """Mean of -log p(label) over labels that are not negative: -100 and -1 mark what is not asked. 0 if nothing is.
+    """Mean of -log p(label) over labels that are not negative; -100 and -1 mark what is not asked.
 
-    scores [..., C] of any float type, labels [...] int64; the mean is float32. (`F.cross_entropy(reduction="mean")`
-    of Paddle 3.3 divides by the number of all labels.)
+    scores [..., C], labels [...] int64; 0 if all are negative. Not `F.cross_entropy(reduction="mean")`: it
+    divides by all labels.
     """
     scores, labels = scores.reshape([-1, scores.shape[-1]]), labels.reshape([-1])  # [T, C], [T]
     asked = labels >= 0  # [T]

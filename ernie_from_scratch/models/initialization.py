@@ -5,7 +5,7 @@ from paddle.nn.initializer import TruncatedNormal
 
 
 def normal_weights(config) -> paddle.ParamAttr:
-    """Normal numbers with standard deviation `initializer_range`, drawn again beyond two of them (as BERT's release).
+    """Normal, of standard deviation `initializer_range`, drawn again beyond two of them (BERT's code).
 
     Cutting the tails leaves a standard deviation of 0.88 initializer_range.
     """

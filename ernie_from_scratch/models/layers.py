@@ -1,15 +1,13 @@
-"""Linear, LayerNorm, Dropout and GELU: Paddle's, with the same results, but trained faster on a CPU.
+"""Linear, LayerNorm and Dropout: Paddle's, with the same results, but trained faster on a CPU.
 
-Four of Paddle's CPU kernels are slow: sums over rows or columns (a bias gradient, a mean) run at a twentieth of the
-speed of a matrix product with ones that gives the same sums; broadcasting a row or a column takes four times as long
-as adding two equal shapes; dropout draws a float where two bytes are enough; the gradient of GELU evaluates exp and
-erf anew. So on a CPU the backward pass of these four is written out here. On a GPU, in other number types, in a
-static graph, and when no gradient is asked for, Paddle's own run.
+Three things are slow in Paddle's CPU kernels: sums over rows or columns (a bias gradient, a mean) take
+about ten times as long as the matrix product with ones that gives the same sums; adding a row or a column
+to a matrix takes four times as long as adding a matrix; dropout draws a float where two bytes are enough.
+So on a CPU these layers' backward passes are written out here. On a GPU, in other number types, in a static
+graph, and when no gradient is asked for, Paddle's own run.
 
 T rows (all leading axes together), I features in, O features out, H features.
 """
-
-import math
 
 import numpy as np
 import paddle
@@ -19,7 +17,7 @@ from paddle.autograd import PyLayer
 
 
 def backward_by_hand(x, *parameters) -> bool:
-    """Whether the backward passes of this file serve: float32 on a CPU, and a gradient wanted for each input."""
+    """Whether the backward passes of this file serve: float32, on a CPU, each input with a gradient."""
     return (
         paddle.in_dynamic_mode()
         and x.dtype == paddle.float32
@@ -68,7 +66,7 @@ class _Linear(PyLayer):
 
 
 class LayerNorm(nn.LayerNorm):
-    """Each vector shifted to mean 0 and scaled to variance 1, times a weight, plus a bias (Ba et al., 2016)."""
+    """Each vector shifted to mean 0, scaled to variance 1; times a weight, plus a bias (Ba, 2016)."""
 
     def forward(self, x):
         if not backward_by_hand(x, self.weight, self.bias):
@@ -88,7 +86,11 @@ class _LayerNorm(PyLayer):
         x, weight = ctx.saved_tensor()
         hidden, shape = weight.shape[0], x.shape
         x, grad = x.reshape([-1, hidden]), grad.reshape([-1, hidden])  # [T, H]
-        column, row, average = column_of_ones(x.shape[0]), paddle.ones([1, hidden]), paddle.full([hidden, 1], 1 / hidden)
+        column, row, average = (
+            column_of_ones(x.shape[0]),
+            paddle.ones([1, hidden]),
+            paddle.full([hidden, 1], 1 / hidden),
+        )
 
         def mean(values):  # [T, H] -> [T, H], the mean of each row in all its places
             return paddle.matmul(paddle.matmul(values, average), row)
@@ -106,7 +108,7 @@ class _LayerNorm(PyLayer):
 
 
 class Dropout(nn.Layer):
-    """In training, each number becomes 0 with probability p and grows by 1 / (1 - p) otherwise (Srivastava, 2014)."""
+    """In training a number becomes 0 with probability p, else grows by 1 / (1 - p) (Srivastava, 2014)."""
 
     def __init__(self, p):
         super().__init__()
@@ -121,11 +123,13 @@ class Dropout(nn.Layer):
 
 
 class _Dropout(PyLayer):
-    """Sixteen random bits decide about a number; p is rounded to a multiple of 2^-16, and the scale follows it."""
+    """Sixteen random bits decide about a number: p is rounded to 2^-16, and the scale follows it."""
 
     @staticmethod
     def forward(ctx, x, p):
-        seed = paddle.randint(0, 2**31 - 1, [2]).tolist()  # from Paddle's state, so that paddle.seed governs it
+        seed = paddle.randint(
+            0, 2**31 - 1, [2]
+        ).tolist()  # from Paddle's state, so that paddle.seed governs it
         source = np.random.SFC64(seed)
         threshold = round(p * 2**16)
         bits = source.random_raw(-(-x.size // 4)).view(np.uint16)[: x.size]
@@ -143,23 +147,4 @@ class _Dropout(PyLayer):
         return (x * keep).scale_(ctx.scale)
 
 
-def gelu(x):
-    """x Phi(x), Phi the normal distribution function (Hendrycks and Gimpel, 2016, equation 1)."""
-    return _Gelu.apply(x) if backward_by_hand(x) else F.gelu(x)
-
-
-class _Gelu(PyLayer):
-    @staticmethod
-    def forward(ctx, x):
-        below = paddle.erf(x * math.sqrt(0.5)).scale_(0.5, 0.5)  # Phi(x)
-        density = paddle.exp(x.square().scale_(-0.5)).scale_(1 / math.sqrt(2 * math.pi))  # its derivative
-        ctx.save_for_backward(density.multiply_(x).add_(below))  # the slope of GELU is kept in place of x
-        return below.multiply_(x)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (slope,) = ctx.saved_tensor()
-        return grad * slope
-
-
-ACTIVATIONS = {"gelu": gelu, "relu": F.relu, "silu": F.silu, "tanh": F.tanh}
+ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu, "tanh": F.tanh}

@@ -2,7 +2,7 @@
 
 
 class ModelOutput(dict):
-    """Reads as `output.logits`, `output["logits"]` and `output[0]`; fields that were not computed are left out."""
+    """Reads as `output.logits`, `output["logits"]` and `output[0]`; what was not computed is left out."""
 
     FIELDS: tuple[str, ...] = ()
 

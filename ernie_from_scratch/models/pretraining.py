@@ -33,10 +33,10 @@ class ErnieForPretraining(PretrainedModel):
         output_attentions=False,
         return_dict=False,
     ):
-        """Gives (word scores [M, V], sentence order scores [B, 2]), or [B, L, V] without `masked_positions` [M].
+        """Gives word scores at `masked_positions` [M, V] (all [B, L, V] without), and order scores [B, 2].
 
-        With `labels` (as many as there are word scores, negative where nothing is asked) the loss comes first: the
-        masked LM mean, plus the sentence order mean where `next_sentence_label` [B] is given.
+        With `labels` (one for each row of word scores, negative where nothing is asked) the loss comes
+        first: the masked LM mean, plus the sentence order mean where `next_sentence_label` [B] is given.
         """
         encoded = self.ernie(
             input_ids,

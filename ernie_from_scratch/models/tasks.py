@@ -30,10 +30,10 @@ class ErnieForSequenceClassification(PretrainedModel):
         self.classifier = Linear(config.hidden_size, config.num_labels, weight_attr=normal_weights(config))
 
     def loss(self, logits, labels):
-        """Squared error for one output, cross-entropy for class numbers [B], binary cross-entropy for floats [B, C].
+        """Squared error for one output, cross-entropy for class numbers [B], binary one for floats [B, C].
 
-        `config.problem_type` ("regression", "single_label_classification", "multi_label_classification") decides
-        before the shapes do.
+        `config.problem_type` decides, where it is set: "regression", "single_label_classification" or
+        "multi_label_classification".
         """
         whole_numbers = labels.dtype in (paddle.int64, paddle.int32)
         kind = self.config.problem_type or (
@@ -101,7 +101,7 @@ class ErnieForTokenClassification(PretrainedModel):
         output_attentions=False,
         return_dict=False,
     ):
-        """Gives logits [B, L, C]; with `labels` [B, L] (negative where there is no token to judge), (loss, logits)."""
+        """Gives logits [B, L, C]; with `labels` [B, L] (negative ones are left out), (loss, logits)."""
         encoded = self.ernie(
             input_ids,
             token_type_ids,
@@ -196,7 +196,7 @@ class ErnieForMultipleChoice(PretrainedModel):
         output_attentions=False,
         return_dict=False,
     ):
-        """Takes inputs [B, A, L] (`inputs_embeds` [B, A, L, H]); gives logits [B, A]; with `labels` [B], (loss, logits)."""
+        """Takes inputs [B, A, L]; gives logits [B, A]; with `labels` [B], (loss, logits)."""
 
         def flat(inputs, kept=1):  # [B, A, L, ...] -> [B * A, L, ...]
             return None if inputs is None else inputs.reshape([-1, *inputs.shape[-kept:]])

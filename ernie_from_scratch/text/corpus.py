@@ -1,7 +1,7 @@
 """Raw text to documents: finds the files, reads them piece by piece, and parses the pieces.
 
-A piece ends where a document ends, so pieces can be worked on in any order by several processes; only pieces are
-ever held in memory, never a whole file.
+A piece ends where a document ends, so pieces can be worked on in any order by several processes; only pieces
+are ever held in memory, never a whole file.
 """
 
 import json
@@ -50,7 +50,11 @@ class Document:
 
     def __len__(self) -> int:
         """Characters."""
-        return len(self.text) if self.sentences is None else sum(len(sentence.text) for sentence in self.sentences)
+        return (
+            len(self.text)
+            if self.sentences is None
+            else sum(len(sentence.text) for sentence in self.sentences)
+        )
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,9 @@ class Piece:
 
 
 def find_files(inputs: str | os.PathLike | Iterable[str | os.PathLike]) -> list[str]:
-    """The files to read: those named, and those with text in folders, folders in sorted order; "-" = standard input."""
+    """The files to read: those named, and those with text in folders, folders in sorted order; "-" = standard
+    input.
+    """
     inputs = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     files: list[str] = []
     for name in inputs:
@@ -79,7 +85,9 @@ def find_files(inputs: str | os.PathLike | Iterable[str | os.PathLike]) -> list[
             continue
         inside = sorted(str(path) for path in Path(name).rglob("*") if path.is_file() and _known_format(path))
         if not inside:
-            raise UserError(f"no text in folder: {name}; it needs .txt or .jsonl files (also .gz, .xz, .zst of them)")
+            raise UserError(
+                f"no text in folder: {name}; it needs .txt or .jsonl files (also .gz, .xz, .zst of them)"
+            )
         files += inside
     if not files:
         raise UserError("no input; name files, folders or - for standard input")
@@ -99,7 +107,7 @@ def read_pieces(
     piece_bytes: int = PIECE_BYTES,
     on_read: Callable[[int], None] | None = None,
 ) -> Iterator[Piece]:
-    """Pieces of about `piece_bytes` bytes; `on_read` hears how many bytes are read from the files as stored."""
+    """Pieces of about `piece_bytes` bytes; `on_read` hears how many stored bytes are read."""
     if format not in FORMATS:
         raise UserError(f"unknown format: {format}; known: {', '.join(FORMATS)}")
     named = {str(name) for name in ([inputs] if isinstance(inputs, (str, os.PathLike)) else inputs)}
@@ -226,7 +234,7 @@ def _document_of_row(line: str, json_key: str, where: str) -> Document:
     except ValueError as error:
         raise UserError(f"not JSON: {where} ({error}); give one JSON object per line") from error
     if not isinstance(row, dict):
-        raise UserError(f"not a JSON object: {where}; give one like {{\"{json_key}\": \"…\"}}")
+        raise UserError(f'not a JSON object: {where}; give one like {{"{json_key}": "…"}}')
     if "sentences" in row:
         if not isinstance(row["sentences"], list):
             raise UserError(f"not a list: {where}, sentences; give a list of objects with text and spans")
@@ -234,7 +242,9 @@ def _document_of_row(line: str, json_key: str, where: str) -> Document:
         return Document(sentences=sentences, title=str(row.get("title", "")))
     if json_key not in row:
         keys = ", ".join(sorted(map(str, row))[:8]) or "none"
-        raise UserError(f"missing key: {where} has no {json_key!r} (keys: {keys}); name the right one with --json_key")
+        raise UserError(
+            f"missing key: {where} has no {json_key!r} (keys: {keys}); name the right one with --json_key"
+        )
     if not isinstance(row[json_key], str):
         raise UserError(f"not text: {where}, {json_key}; give a string")
     return Document(text=row[json_key].replace("\r\n", "\n"), title=str(row.get("title", "")))
@@ -244,7 +254,7 @@ def _sentence_of(item, where: str) -> Sentence:
     if isinstance(item, str):
         return Sentence(item)
     if not isinstance(item, dict) or not isinstance(item.get("text"), str):
-        raise UserError(f"not a sentence: {where}; give {{\"text\": \"…\", \"spans\": [[start, end, kind], …]}}")
+        raise UserError(f'not a sentence: {where}; give {{"text": "…", "spans": [[start, end, kind], …]}}')
     spans = item.get("spans")
     if spans is None:
         return Sentence(item["text"])
@@ -253,7 +263,7 @@ def _sentence_of(item, where: str) -> Sentence:
         good = isinstance(span, list) and len(span) == 3 and all(type(edge) is int for edge in span[:2])
         if not good or not 0 <= span[0] < span[1] <= length or span[2] not in SPAN_KINDS:
             raise UserError(
-                f"wrong span: {where}, {json.dumps(span, ensure_ascii=False)} in a text of {length} characters; "
+                f"wrong span: {where}, {json.dumps(span, ensure_ascii=False)} in {length} characters; "
                 f"give [start, end, kind], kind one of {', '.join(SPAN_KINDS)}"
             )
     return Sentence(item["text"], tuple((start, end, kind) for start, end, kind in spans))

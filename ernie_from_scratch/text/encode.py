@@ -1,7 +1,8 @@
-"""Documents to token ids and span bits: the plain Python version; helpers_cpp/wordpiece.cpp does the same, faster.
+"""Documents to token ids and span bits: the plain Python version; helpers_cpp/wordpiece.cpp does the same,
+faster.
 
-A sentence goes through four steps: words (segmentation.py), tokens with offsets (tokenizer.py), one byte per token
-about words, phrases and entities (spans.py), and `##` forms of the Han characters that go on a word.
+A sentence goes through four steps: words (segmentation.py), tokens with offsets (tokenizer.py), one byte per
+token about words, phrases and entities (spans.py), and `##` forms of the Han characters that go on a word.
 """
 
 from array import array
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ernie_from_scratch.text.segmentation import Segmenter
+from ernie_from_scratch.text.dictionary import Segmenter
 from ernie_from_scratch.text.sentences import split_sentences
 from ernie_from_scratch.text.spans import (
     ENTITY_START,
@@ -32,7 +33,9 @@ Codes = Sequence[tuple[int, int, int]]  # (first character, character after the 
 
 @dataclass
 class Encoded:
-    """Encoded documents: `ids` [T] int32, `bits` [T] uint8, `lens` [S] int32, `docs` [D] int32 sentences of each."""
+    """Encoded documents: `ids` [T] int32, `bits` [T] uint8, `lens` [S] int32, `docs` [D] int32 sentences of
+    each.
+    """
 
     ids: np.ndarray
     bits: np.ndarray
@@ -42,7 +45,9 @@ class Encoded:
 
 
 class Boundaries:
-    """What is known of each position between two characters of a sentence of n characters: arrays of n + 1 or n."""
+    """What is known of each position between two characters of a sentence of n characters: arrays of n + 1 or
+    n.
+    """
 
     def __init__(self, words: Sequence[str], given: Codes, found: Codes):
         length = sum(map(len, words))
@@ -60,7 +65,10 @@ class Boundaries:
                 self.soft[start + 1 : end] = [False] * (end - start - 1)
             self.hard[start] = self.hard[end] = True
         entities = sorted((s for s in given if s[2] < PHRASE_CODE), key=lambda s: (s[0] - s[1], s[0]))
-        for start, end, code in [*entities, *found]:  # the longer of two given ones wins; given ones win over found
+        for start, end, code in [
+            *entities,
+            *found,
+        ]:  # the longer of two given ones wins; given ones win over found
             if not any(self.entity[start:end]):
                 self.types.append(code)
                 self.entity[start:end] = [len(self.types) - 1] * (end - start)
@@ -141,7 +149,9 @@ class PythonEncoder:
         self._ids, self._bits, self._lens, self._docs = array("i"), bytearray(), array("i"), array("i")
         self._sentences = self._long = 0
 
-    def encode(self, text: str, words: Sequence[str], given: Codes = (), found: Codes = ()) -> tuple[list, bytearray]:
+    def encode(
+        self, text: str, words: Sequence[str], given: Codes = (), found: Codes = ()
+    ) -> tuple[list, bytearray]:
         """Ids and span bits of one sentence."""
         exact = self.word_marks == "paddlenlp"
         pieces = self.tokenizer.pieces(text, special_tokens=exact)
@@ -162,7 +172,11 @@ class PythonEncoder:
                 soft = not continues_piece and any(known.soft[p] for p in crossed)
             phrase_edge = any(known.phrase[p] == 1 for p in crossed)
             starts_word = (
-                i == 0 or soft or phrase_edge or entity != entity_before or any(known.hard[p] for p in crossed)
+                i == 0
+                or soft
+                or phrase_edge
+                or entity != entity_before
+                or any(known.hard[p] for p in crossed)
             )
             starts_phrase = i == 0 or (starts_word and (phrase_edge or known.phrase[start] == -1))
             bits.append(
@@ -186,8 +200,8 @@ def is_markable(token: str) -> bool:
 def marks_by_set(tokens: Sequence[str], words: Sequence[str]) -> list[bool]:
     """PaddleNLP's whole-word rule (ernie-1.0, create_pretraining_data.py): which tokens go on a word.
 
-    From each token with a Han character, the longest run of up to six tokens whose letters are some word of the
-    sentence is one word, wherever in the sentence that word was found.
+    From each token with a Han character, the longest run of up to six tokens whose letters are some word of
+    the sentence is one word, wherever in the sentence that word was found.
     """
     known = {word for word in words if len(word) > 1}
     marked = [False] * len(tokens)
@@ -210,8 +224,8 @@ def _words_between(text: str, known: Boundaries) -> list[str]:
 def cut_points(bits: bytearray, longest: int) -> list[int]:
     """Where to cut a sentence so that no part has more than `longest` tokens: 0, …, number of tokens.
 
-    A cut is made at the last phrase start in the second half of the room, else at the last word start there, outside
-    of entities; without either, when the room is full.
+    A cut is made at the last phrase start in the second half of the room, else at the last word start there,
+    outside of entities; without either, when the room is full.
     """
     cuts = [0]
     while len(bits) - cuts[-1] > longest:

@@ -91,20 +91,29 @@ def open_bytes(path: str | os.PathLike, on_read: Callable[[int], None] | None = 
             yield sys.stdin.buffer
             return
         check_readable(path)
-        with io.BufferedReader(_CountedFile(path, on_read), 1 << 20) as stored, _decompressed(stored, path) as file:
+        with (
+            io.BufferedReader(_CountedFile(path, on_read), 1 << 20) as stored,
+            _decompressed(stored, path) as file,
+        ):
             yield file
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
         raise _damaged(path, error) from error
     except OSError as error:
-        raise UserError(f"cannot read: {path} ({(error.strerror or str(error)).lower()}); check the file") from error
+        raise UserError(
+            f"cannot read: {path} ({(error.strerror or str(error)).lower()}); check the file"
+        ) from error
     except Exception as error:
-        if type(error).__module__.split(".")[0] == "zstandard":  # its error class exists only where it is installed
+        if (
+            type(error).__module__.split(".")[0] == "zstandard"
+        ):  # its error class exists only where it is installed
             raise _damaged(path, error) from error
         raise
 
 
 def _damaged(path, error: Exception) -> UserError:
-    return UserError(f"damaged or truncated archive: {path} ({str(error).lower()}); download or compress it again")
+    return UserError(
+        f"damaged or truncated archive: {path} ({str(error).lower()}); download or compress it again"
+    )
 
 
 def _decompressed(stored: BinaryIO, path: str | os.PathLike) -> BinaryIO:
@@ -117,7 +126,9 @@ def _decompressed(stored: BinaryIO, path: str | os.PathLike) -> BinaryIO:
         try:
             import zstandard
         except ImportError as error:
-            raise UserError(f"cannot read .zst: {path}; run `pip install zstandard`, or unpack the file") from error
+            raise UserError(
+                f"cannot read .zst: {path}; run `pip install zstandard`, or unpack the file"
+            ) from error
         return io.BufferedReader(_ZstStream(stored, zstandard), 1 << 20)
     return stored
 

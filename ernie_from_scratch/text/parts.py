@@ -1,16 +1,19 @@
-"""Finished parts of a preparation, kept in a work folder until all are there, and joined into the four files."""
+"""Finished parts of a preparation, kept in a work folder until all are there, then joined into the files."""
 
 import json
 import os
+import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from ernie_from_scratch.config import UserError
 from ernie_from_scratch.text.encode import Encoded
-from ernie_from_scratch.text.files import atomic_write
+from ernie_from_scratch.text.files import atomic_write, cannot_write
 
 IDS, IDX, SPANS, META = "_ids.npy", "_idx.npz", "_spans.npy", "_meta.json"
 COPY_BYTES = 16 << 20
@@ -35,7 +38,9 @@ def read_stats(path: Path) -> dict | None:
         return None
 
 
-def join_parts(paths: list[Path], prefix: Path, ids_dtype: np.dtype, tokens: int, sentences: int, documents: int):
+def join_parts(
+    paths: list[Path], prefix: Path, ids_dtype: np.dtype, tokens: int, sentences: int, documents: int
+):
     """Writes PREFIX_ids.npy, _spans.npy and _idx.npz from parts in order, one part in memory at a time."""
 
     def each(name: str) -> Iterator[np.ndarray]:
@@ -65,7 +70,9 @@ def write_index(
     lens: Callable[[], Iterator[np.ndarray]],
     docs: Callable[[], Iterator[np.ndarray]],
 ) -> None:
-    """lens (tokens of each sentence) and docs (sentences before each document, and in all), as np.savez writes them."""
+    """lens (tokens of each sentence) and docs (sentences before each document, and in all), as np.savez
+    writes them.
+    """
 
     def cumulative() -> Iterator[np.ndarray]:
         before = 0
@@ -82,7 +89,8 @@ def write_index(
 
 
 def shuffle_documents(source: Path, target: Path, seed: int) -> None:
-    """Copies the three files SOURCE_* to TARGET_* with the documents in a random order that depends on `seed`.
+    """Copies the three files SOURCE_* to TARGET_* with the documents in a random order that depends on
+    `seed`.
 
     Only the index is held in memory; tokens are read document by document.
     """
@@ -105,3 +113,46 @@ def shuffle_documents(source: Path, target: Path, seed: int) -> None:
             yield np.concatenate([lens[docs[d] : docs[d + 1]] for d in order[start : start + 4096]])
 
     write_index(Path(f"{target}{IDX}"), len(lens), len(order), shuffled_lens, lambda: iter([counts]))
+
+
+@contextmanager
+def work_folder(prefix: Path, key: str) -> Iterator[Path]:
+    """PREFIX.parts, with the finished parts of an earlier run with the same key; removed after a run that
+    ended well.
+    """
+    folder = Path(f"{prefix}.parts")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(prefix, error) from error
+    with _lock(folder):
+        record = folder / "key.json"
+        if not record.exists() or record.read_text(encoding="utf-8") != key:
+            for old in folder.glob("*.npz"):
+                old.unlink()
+            with atomic_write(record) as temporary:
+                temporary.write_text(key, encoding="utf-8")
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Keeps a second process from writing the same output at the same time."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    try:
+        file = open(folder / "lock", "w")
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"already running: another process prepares {folder.with_suffix('')}; wait for it"
+            ) from error
+        yield

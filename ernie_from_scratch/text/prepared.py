@@ -1,4 +1,6 @@
-"""Reading a prepared corpus back, made here or by PaddleNLP's ernie-1.0 tools, with its files checked against each other."""
+"""Reading a prepared corpus back, made here or by PaddleNLP's ernie-1.0 tools, with its files checked against
+each other.
+"""
 
 import json
 import os
@@ -16,7 +18,7 @@ from ernie_from_scratch.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared corpus of T tokens, S sentences, D documents; the big arrays stay on disk (memory-mapped)."""
+    """A prepared corpus of T tokens, S sentences, D documents; the big arrays stay on disk (memory map)."""
 
     prefix: str
     ids: np.ndarray  # [T] uint16 or int32
@@ -31,34 +33,43 @@ def open_prepared(
 ) -> Prepared:
     """Opens PREFIX_ids.npy, _idx.npz and, where there, _spans.npy and _meta.json.
 
-    Raises UserError when a file is missing or damaged, when lengths disagree, or when `vocabulary` is not the one that
-    the ids were made with. `verify` also compares checksums, which reads all files.
+    Raises UserError when a file is missing or damaged, when lengths disagree, or when `vocabulary` is not the
+    one that the ids were made with. `verify` also compares checksums, which reads all files.
     """
     prefix = str(prefix)
     ids = _load(f"{prefix}{IDS}")
     index = _load(f"{prefix}{IDX}")
     lens, docs = index.get("lens"), index.get("docs")
     if lens is None or docs is None:
-        raise UserError(f"damaged index: {prefix}{IDX} has no lens and docs; prepare the text again")
+        raise _disagree(f"{prefix}{IDX} has no lens and docs")
     total = int(lens.sum(dtype=np.int64))
     if ids.ndim != 1 or len(ids) != total:
         relation = "longer" if len(ids) > total else "shorter"
-        raise UserError(f"files disagree: {prefix}{IDS} has {len(ids)} tokens, {relation} than the {total} of its index; "
-                        "prepare the text again")  # fmt: skip
-    if len(docs) < 1 or docs[0] != 0 or docs[-1] != len(lens) or (np.diff(docs) < 0).any() or (lens < 0).any():
-        raise UserError(f"damaged index: {prefix}{IDX}, docs do not count its {len(lens)} sentences; prepare the text again")
+        raise _disagree(f"{prefix}{IDS} has {len(ids)} tokens, {relation} than the {total} of its index")
+    if (
+        len(docs) < 1
+        or docs[0] != 0
+        or docs[-1] != len(lens)
+        or (np.diff(docs) < 0).any()
+        or (lens < 0).any()
+    ):
+        raise _disagree(f"the documents of {prefix}{IDX} do not add up to its {len(lens)} sentences")
     meta = _read_meta(prefix, verify)
     spans = _load(f"{prefix}{SPANS}") if os.path.exists(f"{prefix}{SPANS}") else None
     if spans is not None and spans.shape != ids.shape:
-        raise UserError(f"files disagree: {prefix}{SPANS} has {len(spans)} tokens, the ids {len(ids)}; prepare the text again")
+        raise _disagree(f"{prefix}{SPANS} has {len(spans)} tokens, {prefix}{IDS} {len(ids)}")
     if vocabulary is not None:
         _check_vocabulary(prefix, ids, meta, vocabulary)
     return Prepared(prefix, ids, lens, docs, spans, meta)
 
 
 def bits_from_ids(ids: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
-    """Span bits [T] uint8 for files without PREFIX_spans.npy: words from `##` forms, one phrase per word, no entities."""
-    goes_on = np.array([token.startswith("##") and len(token) > 2 for token in vocabulary.tokens], bool)  # [V]
+    """Span bits [T] uint8 for files without PREFIX_spans.npy: words from `##` forms, one phrase per word, no
+    entities.
+    """
+    goes_on = np.array(
+        [token.startswith("##") and len(token) > 2 for token in vocabulary.tokens], bool
+    )  # [V]
     return np.where(goes_on[ids], 0, WORD_START | PHRASE_START).astype(np.uint8)
 
 
@@ -67,7 +78,9 @@ def _load(path: str):
         loaded = np.load(path, mmap_mode="r")
         return dict(loaded) if path.endswith(".npz") else loaded
     except FileNotFoundError as error:
-        raise UserError(f"no prepared corpus: {path} is missing; run `ernie prepare --output PREFIX` first") from error
+        raise UserError(
+            f"no prepared corpus: {path} is missing; run `ernie prepare --output PREFIX` first"
+        ) from error
     except Exception as error:  # numpy raises many kinds for a damaged file
         raise UserError(f"damaged file: {path} ({error}); prepare the text again") from error
 
@@ -84,16 +97,24 @@ def _read_meta(prefix: str, verify: bool) -> dict | None:
     for suffix, (size, checksum) in files.items():
         file = Path(f"{prefix}{suffix}")
         if not file.exists() or file.stat().st_size != size or (verify and sha256_file(file) != checksum):
-            raise UserError(f"files disagree: {file} is not the one that {path.name} describes; prepare the text again")
+            raise _disagree(f"{file} is not the one that {path.name} describes")
     return meta
 
 
 def _check_vocabulary(prefix: str, ids: np.ndarray, meta: dict | None, vocabulary: Vocabulary) -> None:
     if meta is not None and meta["vocabulary"]["sha256"] != vocabulary.sha256:
-        raise UserError(f"other vocabulary: {prefix} was made with {meta['vocabulary']['path']}, not {vocabulary.source}; "
-                        "give that one or prepare the text again")  # fmt: skip
+        raise UserError(
+            f"other vocabulary: {prefix} was made with {meta['vocabulary']['path']}, "
+            f"not {vocabulary.source}; give that one or prepare the text again"
+        )
     step = 1 << 24
     top = max((int(ids[start : start + step].max()) for start in range(0, len(ids), step)), default=0)
     if top >= len(vocabulary):
-        raise UserError(f"other vocabulary: {prefix}{IDS} has id {top}, {vocabulary.source} only {len(vocabulary)} tokens; "
-                        "give the vocabulary that it was made with")  # fmt: skip
+        raise UserError(
+            f"other vocabulary: {prefix}{IDS} has id {top}, "
+            f"{vocabulary.source} only {len(vocabulary)} tokens; give the vocabulary that it was made with"
+        )
+
+
+def _disagree(what: str) -> UserError:
+    return UserError(f"files disagree: {what}; prepare the text again")

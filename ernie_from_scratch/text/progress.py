@@ -10,7 +10,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 class PrepareProgress:
     """Counts bytes read (for the bar) and text encoded (for the speed). A context manager.
 
-    total: bytes of the files as stored, None when unknown (standard input). show: None = where stderr is a terminal.
+    total: bytes of the files as stored, None when unknown (standard input). show: None = where stderr is a
+    terminal.
     """
 
     def __init__(self, total: int | None, show: bool | None = None):

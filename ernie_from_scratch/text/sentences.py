@@ -14,7 +14,8 @@ SPLITTERS = ("punctuation", "newline")
 def split_sentences(text: str, splitter: str = "punctuation") -> list[str]:
     """The sentences of `text`, without the white space around them; empty ones are left out.
 
-    splitter "punctuation" ends a sentence at 。！？；… with closing quotes, and at newlines; "newline" at newlines only.
+    splitter "punctuation" ends a sentence at 。！？；… with closing quotes, and at newlines; "newline" at
+    newlines only.
     """
     parts = text.split("\n") if splitter == "newline" else _SENTENCE.findall(text)
     return [part for part in map(str.strip, parts) if part]

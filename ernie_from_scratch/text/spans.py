@@ -1,9 +1,9 @@
 """What `PREFIX_spans.npy` says about each token: one byte with word, phrase and entity boundaries.
 
-bit 0 = the token starts a word; bit 1 = it starts a phrase (every token is in exactly one phrase; a lone word is a
-phrase of one word); bit 2 = it starts an entity; bits 4 to 7 = the type of the entity it is in, 0 outside of all.
-An entity is a run that starts with bit 2 and goes on while the type stays equal and bit 2 is not set again.
-Every phrase start and every entity start is a word start.
+bit 0 = the token starts a word; bit 1 = it starts a phrase (every token is in exactly one phrase; a lone word
+is a phrase of one word); bit 2 = it starts an entity; bits 4 to 7 = the type of the entity it is in, 0
+outside of all. An entity is a run that starts with bit 2 and goes on while the type stays equal and bit 2 is
+not set again. Every phrase start and every entity start is a word start.
 """
 
 import numpy as np
@@ -13,7 +13,9 @@ WORD = "WORD"
 PHRASE = "PHRASE"
 SPAN_KINDS = (*ENTITY_TYPES[1:], PHRASE, WORD)
 
-KIND_CODES = {kind: code for code, kind in enumerate((*ENTITY_TYPES, PHRASE, WORD)) if kind}  # entities 1 to 6
+KIND_CODES = {
+    kind: code for code, kind in enumerate((*ENTITY_TYPES, PHRASE, WORD)) if kind
+}  # entities 1 to 6
 PHRASE_CODE = KIND_CODES[PHRASE]
 WORD_CODE = KIND_CODES[WORD]
 
@@ -40,7 +42,9 @@ def entity_runs(bits: np.ndarray) -> list[tuple[int, int, str]]:
     changes = np.flatnonzero(np.diff(types) != 0) + 1
     edges = np.unique(np.concatenate([[0], changes, np.flatnonzero(new), [len(bits)]]))
     return [
-        (int(a), int(b), ENTITY_TYPES[types[a]]) for a, b in zip(edges, edges[1:], strict=False) if types[a] and new[a]
+        (int(a), int(b), ENTITY_TYPES[types[a]])
+        for a, b in zip(edges, edges[1:], strict=False)
+        if types[a] and new[a]
     ]
 
 

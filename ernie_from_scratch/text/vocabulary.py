@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.text.basic import BasicTokenizer, is_han, is_single
 from ernie_from_scratch.text.files import atomic_write, check_readable
 
 SPECIAL_TOKENS = ("[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]")
@@ -30,7 +31,9 @@ class Vocabulary:
             raise UserError(
                 f"not a vocabulary of ERNIE: {self.source} has no {', '.join(missing)}; add one line for each"
             )
-        self.pad_id, self.cls_id, self.sep_id, self.mask_id, self.unk_id = (self._ids[t] for t in SPECIAL_TOKENS)
+        self.pad_id, self.cls_id, self.sep_id, self.mask_id, self.unk_id = (
+            self._ids[t] for t in SPECIAL_TOKENS
+        )
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -81,7 +84,9 @@ class Vocabulary:
 
 
 def _tokens_of(text: str, path: Path) -> list[str]:
-    lines = text.replace("\r\n", "\n").split("\n")  # splitlines() would also split at U+2028, a token of BERT's
+    lines = text.replace("\r\n", "\n").split(
+        "\n"
+    )  # splitlines() would also split at U+2028, a token of BERT's
     if lines[-1] == "":
         lines.pop()
     if not lines:
@@ -107,12 +112,16 @@ def _published(name: str) -> Path:
             "to use the names of published models"
         ) from error
     if name not in ErnieTokenizer.pretrained_resource_files_map["vocab_file"]:
-        raise UserError(f"no such vocabulary: {name}; give a file, a model folder or a published name (ernie-1.0-base-zh)")
+        raise UserError(
+            f"no such vocabulary: {name}; give a file, a model folder or a published name (ernie-1.0-base-zh)"
+        )
     try:
         return Path(ErnieTokenizer.from_pretrained(name)._vocab_file)
     except Exception as error:  # PaddleNLP raises whatever its download library raises
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"cannot fetch vocabulary: {name} ({reason}); download vocab.txt and give its path") from error
+        raise UserError(
+            f"cannot fetch vocabulary: {name} ({reason}); download vocab.txt and give its path"
+        ) from error
 
 
 def build_vocabulary(
@@ -120,14 +129,12 @@ def build_vocabulary(
 ) -> Vocabulary:
     """A vocabulary from text: special tokens, Han characters, their `##` forms, other symbols, WordPiece.
 
-    Every Han character seen `min_count` times gets a token and a `##` token (a character that goes on a word);
-    so do, as room remains, punctuation and symbols; the rest of `size` goes to WordPiece pieces of the words
-    written without Han (Latin, digits, kana …), learnt by Hugging Face tokenizers' trainer.
-    Order: special tokens, then by frequency within each group, so that equal text gives an equal vocabulary.
-    When `size` is too small, the rarest Han characters are left out first.
+    Every Han character seen `min_count` times gets a token and a `##` token (a character that goes on a
+    word); so do, as room remains, punctuation and symbols; the rest of `size` goes to WordPiece pieces of the
+    words written without Han (Latin, digits, kana …), learnt by Hugging Face tokenizers' trainer. Order:
+    special tokens, then by frequency within each group, so that equal text gives an equal vocabulary. When
+    `size` is too small, the rarest Han characters are left out first.
     """
-    from ernie_from_scratch.text.tokenizer import BasicTokenizer, is_han, is_single
-
     basic = BasicTokenizer(do_lower_case=do_lower_case)
     counts: Counter[str] = Counter()
     for text in texts:
@@ -136,7 +143,9 @@ def build_vocabulary(
         raise UserError("no text to build a vocabulary from; give files with text")
 
     def frequent(chosen: Iterable[str]) -> list[str]:
-        return sorted((word for word in chosen if counts[word] >= min_count), key=lambda word: (-counts[word], word))
+        return sorted(
+            (word for word in chosen if counts[word] >= min_count), key=lambda word: (-counts[word], word)
+        )
 
     han = frequent(word for word in counts if is_han(word[0]))
     others = frequent(word for word in counts if len(word) == 1 and is_single(word))
@@ -148,7 +157,11 @@ def build_vocabulary(
         han = han[: (room - len(others)) // 2]
     tokens = [*SPECIAL_TOKENS, *han, *others]
     tokens += [f"##{char}" for char in han]
-    words = {word: n for word, n in counts.items() if not is_han(word[0]) and not (len(word) == 1 and is_single(word))}
+    words = {
+        word: n
+        for word, n in counts.items()
+        if not is_han(word[0]) and not (len(word) == 1 and is_single(word))
+    }
     tokens += wordpieces(words, size - len(tokens), min_count)
     return Vocabulary(tokens, source="text")
 
@@ -169,10 +182,14 @@ def wordpieces(words: dict[str, int], size: int, min_count: int = 2) -> list[str
     model = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     model.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     alphabet = sorted(kept) + [f"##{char}" for char in sorted(kept) if inner[char]]
-    # The trainer numbers letters in the order of a hash map, and ties between merges by these numbers: as special
-    # tokens they have the same numbers in every run.
+    # The trainer numbers letters in the order of a hash map, and ties between merges by these numbers: as
+    # special tokens they have the same numbers in every run.
     trainer = trainers.WordPieceTrainer(
-        vocab_size=size, min_frequency=2, show_progress=False, special_tokens=alphabet, limit_alphabet=len(alphabet)
+        vocab_size=size,
+        min_frequency=2,
+        show_progress=False,
+        special_tokens=alphabet,
+        limit_alphabet=len(alphabet),
     )
     share = min(1.0, TRAINER_WORDS / sum(words.values()))
     model.train_from_iterator((f"{word} " * (round(n * share) or 1) for word, n in words.items()), trainer)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.dataset.data import PretrainingData
-from ernie_from_scratch.models.ernie import ErnieForPretraining
+from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.text.vocabulary import Vocabulary
 
 

@@ -59,19 +59,19 @@ class PretrainingRun:
         self.optimizer = build_optimizer(
             self.model, self.schedule, settings.weight_decay, settings.grad_clip, beta2=settings.adam_beta2
         )
-        self.step, offset = self._resume()
+        self.step, self.tokens, offset = self._resume()
         self.metrics = MetricsLog(self.folder / "metrics.jsonl", offset)
 
     def _resume(self):
-        """Load the newest whole checkpoint; returns the step to go on from and the metrics offset in bytes."""
+        """Load the newest whole checkpoint; returns steps done, tokens read, and the metrics offset in bytes."""
         checkpoint = newest_checkpoint(self.folder, warn=self.progress.say)
         if checkpoint is None:
-            return 0, 0
+            return 0, 0, 0
         state = load_checkpoint(checkpoint, self.model, self.optimizer)
         if state["corpus"] != self.data.fingerprint:
             raise UserError(f"{self.folder} was trained on another corpus than {self.settings.input_dir} now holds")
         self.progress.say(f"continuing {self.folder} from step {state['step']}")
-        return state["step"], state["metrics_offset"]
+        return state["step"], state["tokens"], state["metrics_offset"]
 
     def train_step(self, batches):
         """One optimizer step over the micro batches of `batches`; returns losses (0-d tensors) and tokens seen."""
@@ -94,13 +94,13 @@ class PretrainingRun:
         )
         batches = iter(loader)
         self.model.train()
-        clock, tokens, logged = time.perf_counter(), 0, self.step
+        clock, tokens, logged = time.perf_counter(), self.tokens, self.step
         with StopRequest() as stop, self.progress:
             try:
                 while self.step < settings.max_steps and not stop.requested:
                     paddle.seed(step_seed(settings.seed, self.step))
                     losses, step_tokens = self.train_step([next(batches) for _ in range(micro)])
-                    tokens += step_tokens
+                    self.tokens += step_tokens
                     self.step += 1
                     log_now = self.step % settings.logging_freq == 0 or self.step == settings.max_steps
                     norm = gradient_norm(self.model) if log_now else None
@@ -116,11 +116,11 @@ class PretrainingRun:
                         seconds = time.perf_counter() - clock
                         speed = (self.step - logged) / seconds
                         row = dict(step=self.step, loss=total, lm_loss=masked_lm, sop_loss=pair, learning_rate=rate)
-                        row |= dict(grad_norm=norm, tokens=tokens, tokens_per_second=tokens / seconds)
-                        row |= dict(samples_per_second=speed * per_step)
+                        row |= dict(grad_norm=norm, tokens=self.tokens, samples_per_second=speed * per_step)
+                        row |= dict(tokens_per_second=(self.tokens - tokens) / seconds)
                         self.metrics.append(**row)
                         self.progress.log(row, speed)
-                        clock, tokens, logged = time.perf_counter(), 0, self.step
+                        clock, tokens, logged = time.perf_counter(), self.tokens, self.step
                     if settings.eval_freq and self.step % settings.eval_freq == 0:
                         self._evaluate()
                     if self.step % settings.checkpoint_steps == 0 or self.step % settings.save_steps == 0:
@@ -146,7 +146,7 @@ class PretrainingRun:
         """Checkpoint now, and drop the checkpoints that are no longer needed."""
         if (self.folder / f"model_{self.step}").exists():
             return
-        state = {"corpus": self.data.fingerprint, "metrics_offset": self.metrics.offset}
+        state = {"corpus": self.data.fingerprint, "tokens": self.tokens, "metrics_offset": self.metrics.offset}
         save_checkpoint(self.folder, self.step, self.model, self.optimizer, state)
         prune(self.folder, self.settings.keep, self.settings.save_steps)
 

@@ -76,6 +76,11 @@ def pretrain_side_by_side(arms, console, at_once):
                 arm.stop()
 
 
+def cores():
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def show(progress, task, arm):
     """Move an arm's bar to its newest metrics row."""
     rows = arm.rows()
@@ -97,6 +102,8 @@ def arm_settings(demo, corpus_prefix, config_file, masking):
         **SCHEDULE,
     )
 
+
+NETWORK = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, initializer_range=0.05)
 
 # ERNIE's own post-layer-norm network learns facts in minutes under these: see RESULTS.md for what was tried.
 SCHEDULE = dict(

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
+from ernie_from_scratch.config import UserError
 from ernie_from_scratch.training.settings import option
 
 
@@ -17,6 +18,12 @@ class DemoSettings:
     probes: int = option(300, "cloze questions of each kind")
     seed: int = option(1234, "seed of corpus, weights, masks and order")
     fresh: bool = option(False, "start over: delete what an earlier demo left in the output folder")
+
+    def check(self):
+        """Refuse what can't work (UserError)."""
+        for name, least in (("facts", 20), ("sentences", 100), ("steps", 10), ("probes", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"--{name} is {getattr(self, name)}; it must be at least {least}")
 
     def deciding(self):
         """The settings that decide the result, as a dict."""

@@ -1,8 +1,7 @@
-"""The recipe behind the text that ships: true facts -> corpus, cloze probes and small task sets, all from a seed."""
+"""The recipe behind the text that ships: true facts -> corpus, cloze probes, task sets; all from a seed."""
 
 from ernie_from_scratch.text.recipe.corpus import (
     RecipeDocument,
-    RecipeSentence,
     generate_corpus,
     write_jsonl,
     write_text,
@@ -10,6 +9,7 @@ from ernie_from_scratch.text.recipe.corpus import (
 from ernie_from_scratch.text.recipe.facts import Fact, check_facts, choose_facts, load_facts
 from ernie_from_scratch.text.recipe.patterns import load_relations
 from ernie_from_scratch.text.recipe.probes import Probe, WordingIndex, make_probes, wording_distance
+from ernie_from_scratch.text.recipe.worder import RecipeSentence
 
 __all__ = [
     "Fact",

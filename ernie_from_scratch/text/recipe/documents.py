@@ -1,4 +1,4 @@
-"""Which facts stand together in one document: grouping by theme, without one sentence giving away another's answer."""
+"""Which facts share a document: grouped by theme, and no sentence gives away another's answer."""
 
 import random
 from collections import defaultdict
@@ -28,7 +28,9 @@ class Themes:
             for relation in members:
                 self.fields[relation].append(field)
         self.region = {place: region for region, places in source["regions"].items() for place in places}
-        self.inside = {f.subject: f.object for f in facts if f.relation in ("city_province", "country_continent")}
+        self.inside = {
+            f.subject: f.object for f in facts if f.relation in ("city_province", "country_continent")
+        }
         self.inside |= {f.object: f.subject for f in facts if f.relation == "province_capital"}
 
     def region_of(self, place: str) -> str | None:
@@ -102,7 +104,7 @@ def group_facts(
 
 
 def _fill(facts: list[Fact], rng: random.Random) -> Iterator[_Draft]:
-    """Puts each fact into the first open document that takes it; yields documents when full, then the rest."""
+    """Puts each fact into the first open document that takes it; yields full documents, then the rest."""
     drafts: list[_Draft] = []
     for fact in facts:
         draft = next((d for d in drafts if d.takes(fact)), None)

@@ -1,7 +1,7 @@
 """The table of true facts behind the shipped corpus: loading, checking and choosing a balanced subset.
 
-`data/facts/<relation>.tsv` holds one fact a line, `subject<TAB>object`, under that header. A subject occurs once
-in its relation, so the question "subject -> object" has exactly one right answer.
+`data/facts/<relation>.tsv` holds one fact a line, `subject<TAB>object`, under that header. A subject occurs
+once in its relation, so the question "subject -> object" has exactly one right answer.
 """
 
 import random
@@ -27,7 +27,9 @@ class Fact:
     @property
     def copyable(self) -> bool:
         """True when the answer can be read off the subject, as in 武汉大学 -> 武汉 or 墨西哥 -> 墨西哥城."""
-        shared = max((n for n in range(len(self.object) + 1) if _share(self.subject, self.object, n)), default=0)
+        shared = max(
+            (n for n in range(len(self.object) + 1) if _share(self.subject, self.object, n)), default=0
+        )
         return shared >= 0.6 * len(self.object)
 
 
@@ -76,7 +78,7 @@ def read_fact_table(file: str | Path) -> list[Fact]:
         subject, answer = fields
         if subject in first_line:
             raise UserError(
-                f"subject occurs twice: {where}; {subject} is already on line {first_line[subject]}, keep one answer"
+                f"subject occurs twice: {where}; {subject} is already on line {first_line[subject]}, keep one"
             )
         first_line[subject] = number
         facts.append(Fact(file.stem, subject, answer))
@@ -84,13 +86,15 @@ def read_fact_table(file: str | Path) -> list[Fact]:
 
 
 def check_facts(facts: Iterable[Fact], min_facts: int = 2000, min_relations: int = 12) -> Counter:
-    """Counts facts per relation; raises UserError when the table is too small or a subject has two answers."""
+    """Counts facts per relation; UserError when the tables are too small or a subject has two answers."""
     counts: Counter = Counter()
     answers: dict[tuple[str, str], str] = {}
     for fact in facts:
         counts[fact.relation] += 1
         if answers.setdefault((fact.relation, fact.subject), fact.object) != fact.object:
-            raise UserError(f"two answers: {fact.relation} of {fact.subject}; keep one object for each subject")
+            raise UserError(
+                f"two answers: {fact.relation} of {fact.subject}; keep one object for each subject"
+            )
     if counts.total() < min_facts or len(counts) < min_relations:
         raise UserError(
             f"too few facts: {counts.total()} over {len(counts)} relations; "
@@ -100,10 +104,10 @@ def check_facts(facts: Iterable[Fact], min_facts: int = 2000, min_relations: int
 
 
 def choose_facts(facts: Sequence[Fact], count: int, seed: int = 1234, max_share: float = 0.25) -> list[Fact]:
-    """Draws `count` facts, balanced over relations: shares follow the tables, none above `max_share` of `count`.
+    """Draws `count` facts, balanced over relations: in proportion to the tables, none above `max_share`.
 
-    Facts whose answer can be read off the subject (`Fact.copyable`) are left out: they would test copying, not
-    memory. The result is the same for the same arguments. Raises UserError when the tables cannot give `count`.
+    Facts whose answer can be read off the subject (`Fact.copyable`) are left out: they would test copying,
+    not memory. The same arguments give the same facts. Raises UserError when the tables cannot give `count`.
     """
     tables: dict[str, list[Fact]] = defaultdict(list)
     for fact in sorted(facts):
@@ -122,8 +126,8 @@ def _quotas(sizes: dict[str, int], count: int, max_share: float) -> dict[str, in
     limit = {name: min(size, int(max_share * count)) for name, size in sizes.items()}
     if sum(limit.values()) < count:
         raise UserError(
-            f"cannot choose {count} facts: {sum(limit.values())} remain with at most {max_share:.0%} for a relation; "
-            "ask for fewer facts or raise the share"
+            f"cannot choose {count} facts: {sum(limit.values())} remain with at most {max_share:.0%} for a "
+            "relation; ask for fewer facts or raise the share"
         )
     low, high = 0.0, 1.0  # bisect the sampling rate at which the capped shares add up to `count`
     for _ in range(60):

@@ -1,6 +1,6 @@
 """Sentence pairs (NLI) from facts: does the hypothesis follow from the premise, contradict it, or neither?
 
-All three labels use the same hypotheses' forms, denials too, so a hypothesis alone does not give its label away.
+All three labels use the same forms of hypothesis, denials too, so a hypothesis alone does not tell its label.
 """
 
 import random
@@ -26,10 +26,12 @@ class PairWriter:
             if self.relations[fact.relation].exclusive:
                 self.tables[fact.relation].append(fact)
                 self.about[fact.subject].append(fact)
-        self.facts = [f for table in self.tables.values() for f in table if len({g.object for g in table}) > 2]
+        self.facts = [
+            f for table in self.tables.values() for f in table if len({g.object for g in table}) > 2
+        ]
 
     def pairs(self, count: int) -> Iterator[tuple[str, str, str]]:
-        """Yields `count` different (label, premise, hypothesis), the labels in turn, the facts evenly used."""
+        """Yields `count` different (label, premise, hypothesis); labels in turn, facts evenly used."""
         queue: list[Fact] = []
         seen: set[tuple[str, str]] = set()
         while len(seen) < count:
@@ -49,12 +51,16 @@ class PairWriter:
         deny = self.rng.random() < DENIALS
         wrong = deny == (label == "entailment") if label != "neutral" else self.rng.random() < 0.5
         if wrong:
-            others = sorted({f.object for f in self.tables[claim.relation]} - {claim.object, fact.object})
+            taken = f"{claim.object}|{fact.object}"
+            others = {f.object for f in self.tables[claim.relation]}
+            others = sorted(
+                o for o in others if o not in taken and claim.object not in o and fact.object not in o
+            )
             claim = Fact(claim.relation, claim.subject, self.rng.choice(others))
         return premise, self._hypothesis(claim, deny, avoid=relation.verbs[triple[1]])
 
     def _neighbour(self, fact: Fact) -> Fact:
-        """Another fact that the premise does not decide: same subject, same object, or only the same relation."""
+        """Another fact, undecided by the premise: it shares the subject, the object or only the relation."""
         table = self.tables[fact.relation]
         same_subject = [f for f in self.about[fact.subject] if f.relation != fact.relation]
         same_object = [f for f in table if f.object == fact.object and f.subject != fact.subject]

@@ -21,7 +21,7 @@ def bio_labels(text: str, spans: list[Span]) -> list[str]:
 
 
 def labelled_sentences(facts: list[Fact], count: int, rng: random.Random) -> Iterator[tuple[str, list[str]]]:
-    """Yields `count` different (text, labels): one or two facts, or, now and then, a review without any name."""
+    """Yields `count` different (text, labels): one or two facts, or, at times, a review without any name."""
     relations = load_relations()
     writer = ReviewWriter(rng)
     seen: set[str] = set()
@@ -31,7 +31,9 @@ def labelled_sentences(facts: list[Fact], count: int, rng: random.Random) -> Ite
             queue = rng.sample(facts, len(facts))
         text, spans = "", []
         if rng.random() < 0.1:
-            text = writer.task_review(rng.choice(load_opinions().domains), rng.choice(("positive", "negative"))).text
+            text = writer.task_review(
+                rng.choice(load_opinions().domains), rng.choice(("positive", "negative"))
+            ).text
         else:
             for _ in range(rng.choice((1, 1, 2))):
                 fact = queue.pop()

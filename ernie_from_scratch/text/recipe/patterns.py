@@ -1,8 +1,8 @@
 """Sentence patterns: how one fact is worded. A sentence is prefix + verb phrase + suffix.
 
-`data/recipe/relations.yaml` holds them. In a pattern `{s}` and `{o}` stand for subject and object, `{n}` for the
-relation's noun (省会 or 首府, by the subject), `[...]` marks a phrase of several words, and a leading `~` says that the verb
-phrase takes only linking prefixes (此外，), not those that name a source (据资料记载，).
+`data/recipe/relations.yaml` holds them. In a pattern `{s}` and `{o}` stand for subject and object, `{n}` for
+a word that depends on the subject (省会 or 首府), `[...]` marks a phrase of several words, and a leading `~`
+says that the verb phrase takes only linking prefixes (此外，), not those that name a source (据资料记载，).
 """
 
 import hashlib
@@ -94,7 +94,9 @@ class Relation:
         bigrams.append([_bigrams(s) for s in self.suffixes])
         return tuple(
             (p, v, s)
-            for v, p, s in product(range(len(self.verbs)), range(len(self.prefixes)), range(len(self.suffixes)))
+            for v, p, s in product(
+                range(len(self.verbs)), range(len(self.prefixes)), range(len(self.suffixes))
+            )
             if not (self.verbs[v].links_only and not self.prefixes[p].link)
             and not (bigrams[0][p] & bigrams[1][v])
             and not (bigrams[0][p] & bigrams[2][s])
@@ -116,13 +118,13 @@ class Relation:
 
 
 def is_reserved(relation: str, triple: Triple, seed: int, share: float = 0.12) -> bool:
-    """True for the share of triples that the corpus never uses with any fact: the probes' unseen combinations."""
+    """True for the share of triples that the corpus never uses: the probes' unseen combinations."""
     key = f"{seed}:{relation}:{triple}".encode()
     return int.from_bytes(hashlib.blake2b(key, digest_size=4).digest(), "big") < share * 2**32
 
 
 def wording(text: str, spans: list[Span]) -> str:
-    """The wording alone: each entity becomes one letter for its kind, so 黑龙江的省会是哈尔滨。 becomes L的省会是L。"""
+    """The wording alone, one letter for each entity's kind: 黑龙江的省会是哈尔滨。 becomes L的省会是L。"""
     for start, end, kind in sorted(spans, reverse=True):
         if kind in KIND_LETTERS:
             text = text[:start] + KIND_LETTERS[kind] + text[end:]
@@ -140,9 +142,7 @@ def load_relations(file: str | Path | None = None) -> dict[str, Relation]:
         raise UserError(f"no sentence patterns: {file}; the shipped ones are data/recipe/relations.yaml")
     source = yaml.safe_load(file.read_text(encoding="utf-8"))
     try:
-        return {
-            name: _relation(name, entry, source["shared"]) for name, entry in source["relations"].items()
-        }
+        return {name: _relation(name, entry, source["shared"]) for name, entry in source["relations"].items()}
     except KeyError as error:
         raise UserError(f"missing key {error}: {file}; compare with the other relations there") from None
 

@@ -1,4 +1,4 @@
-"""Cloze probes: sentences whose object is to be filled in, and how far their wording is from the training text.
+"""Cloze probes: sentences whose object is to be filled in, and how far their wording is from the corpus.
 
 seen        sentences of the corpus itself
 unseen      combinations of prefix, verb phrase and suffix that the corpus uses with no fact
@@ -6,13 +6,14 @@ reworded    verb phrases that the corpus never uses with this relation
 """
 
 import random
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from ernie_from_scratch.text.recipe.corpus import MAX_LENGTH, RecipeDocument
+from ernie_from_scratch.text.recipe.corpus import RecipeDocument
 from ernie_from_scratch.text.recipe.facts import Fact
 from ernie_from_scratch.text.recipe.patterns import (
     Relation,
@@ -21,6 +22,7 @@ from ernie_from_scratch.text.recipe.patterns import (
     load_relations,
     wording,
 )
+from ernie_from_scratch.text.recipe.worder import MAX_LENGTH, RecipeSentence
 
 PROBE_KINDS = ("seen", "unseen", "reworded")
 
@@ -50,17 +52,18 @@ def make_probes(
     """One probe of each kind for every fact, at most `limit` of a kind; the same facts in the same order.
 
     `documents` and `seed` must be those of the corpus (`generate_corpus`): the seed also reserves the unseen
-    combinations. Facts whose answer can be read off the subject, or that `documents` do not state, are left out.
+    combinations. Facts whose answer can be read off the subject, or that `documents` lack, are left out.
     """
     relations = load_relations()
-    stated: dict[Fact, list] = defaultdict(list)
+    stated: dict[Fact, list[RecipeSentence]] = defaultdict(list)
     for document in documents:
         for sentence in document.sentences:
             if sentence.fact is not None:
                 stated[sentence.fact].append(sentence)
     rng = random.Random(f"probes:{seed}")
     reserved = {
-        name: [t for t in relation.triples if is_reserved(name, t, seed)] for name, relation in relations.items()
+        name: [t for t in relation.triples if is_reserved(name, t, seed)]
+        for name, relation in relations.items()
     }
     turns: Counter = Counter()
     probes: dict[str, list[Probe]] = {kind: [] for kind in PROBE_KINDS}
@@ -116,10 +119,15 @@ class WordingIndex:
             {wording(s.text, list(s.spans)) for d in documents for s in d.sentences if s.fact is not None}
         )
         self.joined = "\n".join(self.wordings)
-        self.postings: dict[str, list[int]] = defaultdict(list)
+        postings: dict[str, list[int]] = defaultdict(list)
         for number, text in enumerate(self.wordings):
             for bigram in _bigrams(text):
-                self.postings[bigram].append(number)
+                postings[bigram].append(number)
+        self.postings = {bigram: np.array(numbers) for bigram, numbers in postings.items()}
+
+    def contains_piece(self, text: str, length: int) -> bool:
+        """True when some training wording holds a piece of `text` of this length."""
+        return any(text[i : i + length] in self.joined for i in range(len(text) - length + 1))
 
 
 @dataclass(frozen=True)
@@ -127,27 +135,24 @@ class WordingDistance:
     """How near the nearest training sentence is: 1.0 means contained in one, 0.0 nothing in common."""
 
     common_substring: float  # longest common substring, as a share of the probe's wording
-    bigram_overlap: float  # share of the probe's character bigrams that the most similar training sentence has
+    bigram_overlap: (
+        float  # share of the probe's character bigrams that the most similar training sentence has
+    )
     equal: bool  # the very wording occurs in the corpus
 
 
 def wording_distance(probe: Probe, index: WordingIndex) -> WordingDistance:
     """Compares a probe's wording with every training sentence's; full stops are left aside."""
     text = probe.wording.rstrip("。")
-    longest = next(
-        n
-        for n in range(len(text), -1, -1)
-        if any(text[i : i + n] in index.joined for i in range(len(text) - n + 1))
-    )
+    # a piece of length n brings one of length n - 1 with it, so the longest is found by bisection
+    longest = bisect_left(range(1, len(text) + 1), True, key=lambda n: not index.contains_piece(text, n))
     bigrams = _bigrams(text)
     hits = np.zeros(len(index.wordings), dtype=np.int64)
-    for bigram in bigrams:
-        hits[index.postings.get(bigram, [])] += 1
+    for bigram in bigrams & index.postings.keys():
+        hits[index.postings[bigram]] += 1
     equal = f"\n{probe.wording}\n" in f"\n{index.joined}\n"
     return WordingDistance(longest / len(text), int(hits.max()) / len(bigrams), equal)
 
 
 def _bigrams(text: str) -> set[str]:
     return {text[i : i + 2] for i in range(len(text) - 1)}
-
-

@@ -1,7 +1,7 @@
-"""Reviews from a grammar of hand-written opinion phrases: unlabelled notes for the corpus, labelled task reviews.
+"""Reviews from a grammar of hand-written opinion phrases: unlabelled notes, labelled task reviews.
 
-The small training set uses only the `familiar` phrases; notes use all of them. So a pretrained model can know from
-the notes on which side a phrase stands that fine-tuning never showed it.
+The small training set uses only the `familiar` phrases; notes use all of them. So a pretrained model can
+know from the notes on which side a phrase stands that fine-tuning never showed it.
 """
 
 import hashlib
@@ -53,13 +53,15 @@ class Opinions:
         for name, entry in domains.items():
             for polarity in POLARITIES:
                 aspects = entry[polarity].items()
-                self.clauses[name, polarity] = [c for aspect, texts in aspects for c in _clauses(texts, aspect)]
+                self.clauses[name, polarity] = [
+                    c for aspect, texts in aspects for c in _clauses(texts, aspect)
+                ]
                 own, shared = entry["verdicts"][polarity], general["verdicts"][polarity]
                 self.verdicts[name, polarity] = [*_clauses(own, "verdict"), *_clauses(shared, "verdict")]
 
 
 def _clauses(texts: list[str], aspect: str) -> list[Clause]:
-    """Marks the familiar ones: a fixed share of every aspect, chosen by hash so that edits elsewhere change nothing."""
+    """Marks the familiar ones: a share of every aspect, by hash, so that edits elsewhere change nothing."""
     ranked = sorted(texts, key=_hash_share)
     familiar = set(ranked[: max(1, round(FAMILIAR_SHARE * len(texts)))])
     return [Clause(t.removeprefix("~"), aspect, t.startswith("~"), t in familiar) for t in texts]
@@ -76,7 +78,7 @@ def _hash_share(text: str) -> float:
 
 
 def belongs_to_tasks(text: str) -> bool:
-    """Splits all possible texts once and for ever: no note and no sentence of a note is ever a task review."""
+    """Splits all possible texts once and for all: no note, and no sentence of one, is ever a task review."""
     return _hash_share(text) < TASK_SHARE
 
 
@@ -114,7 +116,9 @@ class ReviewWriter:
         while True:
             domain, polarity = self.rng.choice(self.opinions.domains), self.rng.choice(POLARITIES)
             first, second = (
-                self._write(domain, polarity, points=self.rng.randint(3, 5), mixed=self.rng.random() < 0.2, terse=True)
+                self._write(
+                    domain, polarity, points=self.rng.randint(3, 5), mixed=self.rng.random() < 0.2, terse=True
+                )
                 for _ in range(2)
             )
             note = Review(

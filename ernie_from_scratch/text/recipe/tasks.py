@@ -1,7 +1,7 @@
-"""The small task sets of `data/tasks`: sentiment, NER, question answering and sentence pairs, all from one seed.
+"""The small task sets of `data/tasks`: sentiment, NER, question answering, sentence pairs; from one seed.
 
-`python -m ernie_from_scratch.text.recipe.tasks` writes them again. Train, dev and test share no text; those made
-from facts share no fact.
+`python -m ernie_from_scratch.text.recipe.tasks` writes them again. Train, dev and test share no text; those
+made from facts share no fact.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def split_facts(facts: list[Fact], seed: int) -> dict[str, list[Fact]]:
 
 
 def sentiment_set(seed: int) -> dict[str, str]:
-    """`label<TAB>text_a`, 1 = positive. Training reviews use the familiar phrases only, the others mostly the rest."""
+    """`label<TAB>text_a`, 1 = positive. Training uses familiar phrases only, dev and test mostly the rest."""
     seen: set[str] = set()
     files = {}
     domains = load_opinions().domains
@@ -79,7 +79,9 @@ def qa_set(facts: dict[str, list[Fact]], seed: int) -> dict[str, str]:
     files = {}
     for split, size in SIZES["qa"].items():
         data = list(paragraphs(facts[split], size, split, random.Random(f"qa:{seed}:{split}")))
-        files[f"{split}.json"] = json.dumps({"version": "1.0", "data": data}, ensure_ascii=False, indent=1) + "\n"
+        files[f"{split}.json"] = (
+            json.dumps({"version": "1.0", "data": data}, ensure_ascii=False, indent=1) + "\n"
+        )
     return files
 
 
@@ -108,8 +110,12 @@ def build_tasks(seed: int = SEED, facts: list[Fact] | None = None) -> dict[str, 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Write the task sets again, from the facts and the sentence patterns.")
-    parser.add_argument("--output", type=Path, default=DATA_FOLDER / "tasks", help="folder (default: data/tasks)")
+    parser = argparse.ArgumentParser(
+        description="Write the task sets again, from the facts and the sentence patterns."
+    )
+    parser.add_argument(
+        "--output", type=Path, default=DATA_FOLDER / "tasks", help="folder (default: data/tasks)"
+    )
     parser.add_argument("--seed", type=int, default=SEED)
     options = parser.parse_args(arguments)
     for name, content in build_tasks(options.seed).items():

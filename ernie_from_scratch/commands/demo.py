@@ -1,0 +1,27 @@
+"""`ernie demo`."""
+
+from ernie_from_scratch.commands.arguments import add_settings, read_settings
+from ernie_from_scratch.lab.demo.settings import DemoSettings
+
+HELP = """The whole path in minutes: text, vocabulary, pretraining, cloze, fine-tuning, export and serving.
+
+Two small ERNIEs read the same generated encyclopaedia, one with whole entities masked, one with single characters;
+then both are asked what they learnt. runs/demo/report.html shows it in pictures. With --text, your own text is
+prepared and pretrained on instead. Interrupted anywhere, the same command goes on where it was.
+
+examples:
+  ernie demo
+  ernie demo --facts 300 --output_dir runs/quick --steps 1200
+  ernie demo --text my_corpus.txt --output_dir runs/mine
+"""
+
+
+def add_arguments(parser):
+    add_settings(parser, DemoSettings)
+
+
+def run(args):
+    settings = read_settings(DemoSettings, args)
+    from ernie_from_scratch.lab.demo import run_demo
+
+    run_demo(settings)

@@ -1,0 +1,28 @@
+"""`ernie doctor`."""
+
+HELP = """Show what this machine has, which settings are in force, and what to do about what is missing
+
+Examples:
+  ernie doctor
+  ernie doctor --json > machine.json     for a bug report or a script
+
+The exit code is 1 when something is missing that the main path needs, else 0.
+"""
+
+
+def add_arguments(parser):
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def run(args):
+    import json
+
+    from ernie_from_scratch.lab import doctor
+
+    findings = doctor.examine()
+    report = doctor.to_json(findings)
+    if args.json:
+        print(json.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        doctor.show(findings)
+    return 0 if report["ready"] else 1

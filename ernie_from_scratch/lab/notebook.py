@@ -1,0 +1,31 @@
+"""What a notebook needs beside its subject: a class written over several cells, and sharp pictures."""
+
+from ernie_from_scratch.config import UserError
+from ernie_from_scratch.lab.theme import png_bytes
+
+
+def method_of(owner: type):
+    """Decorator that adds the function below it to a class begun in an earlier cell.
+
+    A long class can so be written and explained method by method; `super()` needs its arguments there.
+    """
+
+    def add(method):
+        setattr(owner, method.__name__, method)
+        return method
+
+    return add
+
+
+def show(figure, dots_per_inch: int = 144):
+    """The matplotlib figure as a picture for the output of a cell, sharp on a dense screen too.
+
+    Raises:
+        UserError: IPython is missing.
+    """
+    try:
+        from IPython.display import Image
+    except ImportError:
+        raise UserError("no IPython: a notebook's pictures need it; pip install jupyterlab") from None
+    width = round(figure.get_size_inches()[0] * 100)
+    return Image(png_bytes(figure, dots_per_inch), format="png", width=width)

@@ -1,0 +1,233 @@
+"""Words from a dictionary: the most probable path through it, and a hidden Markov model for the rest.
+
+Makes the cuts of the jieba package (https://github.com/fxsjy/jieba, MIT), accurate mode, and reads that
+package's dictionary and HMM tables; here in plain Python, in helpers_cpp/segment.cpp in C++.
+"""
+
+import functools
+import math
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+from ernie_from_scratch.config import UserError
+
+Entity = tuple[int, int, str]  # first character, character after the last, type
+
+IMPOSSIBLE = -3.14e100  # log probability, the value in jieba's tables
+STATES = "BEMS"  # begin, end and middle of a word, single; in the order that breaks ties
+PREVIOUS_STATES = {"B": "ES", "E": "BM", "M": "BM", "S": "ES"}
+
+_BLOCK = re.compile(r"([\u4E00-\u9FD5a-zA-Z0-9+#&._%\-]+)")
+_SPACE = re.compile(r"(\r\n|\s)")
+_HAN = re.compile(r"([\u4E00-\u9FD5]+)")
+_NUMBER_OR_NAME = re.compile(r"([a-zA-Z0-9]+(?:\.\d+)?%?)")
+_LETTER_OR_DIGIT = re.compile(r"[a-zA-Z0-9]")
+
+
+class Segmenter(Protocol):
+    """What cuts text into words. Words joined give the text back, character by character."""
+
+    name: str
+
+    def words(self, text: str) -> list[str]: ...
+
+    def entities(self, text: str, words: list[str]) -> list[Entity]:
+        """Entities found in the text, none overlapping another."""
+
+
+@dataclass(frozen=True)
+class HmmTables:
+    """Log probabilities of the four states: at the start, from state to state, and of the characters."""
+
+    start: dict[str, float]
+    transition: dict[str, dict[str, float]]
+    emission: dict[str, dict[str, float]]
+
+
+@functools.cache
+def jieba_dictionary() -> Path:
+    """The dictionary file of the installed jieba package."""
+    package = find_spec("jieba")
+    if package is None:
+        raise UserError("no dictionary: the package jieba is not installed; run `pip install jieba`")
+    return Path(package.origin).parent / "dict.txt"
+
+
+@functools.cache
+def jieba_hmm() -> HmmTables:
+    """The HMM tables of the installed jieba package."""
+    jieba_dictionary()
+    from jieba.finalseg import prob_emit, prob_start, prob_trans
+
+    return HmmTables(prob_start.P, prob_trans.P, prob_emit.P)
+
+
+class DictionarySegmenter:
+    """jieba's accurate mode: best path through the graph of dictionary words, then the HMM on runs of single
+    characters.
+    """
+
+    name = "builtin"
+
+    def __init__(self, dictionary: str | os.PathLike | None = None, hmm: HmmTables | None = None):
+        self.hmm = hmm or jieba_hmm()
+        self.frequencies: dict[str, int] = {}  # words, and with 0 every beginning of a word
+        self.total = 0
+        self.forced_apart: set[str] = set()  # user words of frequency 0
+        self.types: dict[str, str] = {}
+        path = Path(dictionary or jieba_dictionary())
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+            if line.strip():
+                try:
+                    word, frequency = line.strip().split(" ")[:2]
+                    self._insert(word, int(frequency))
+                except ValueError as error:
+                    raise UserError(
+                        f"not a dictionary line: {path} line {number}; give: word frequency tag"
+                    ) from error
+
+    def _insert(self, word: str, frequency: int) -> None:
+        self.frequencies[word] = frequency
+        self.total += frequency
+        for end in range(1, len(word)):
+            self.frequencies.setdefault(word[:end], 0)
+
+    def frequency(self, word: str) -> int | None:
+        """Of a word; 0 for the beginning of a longer word, None for neither."""
+        return self.frequencies.get(word)
+
+    def add_word(self, word: str, frequency: int, entity_type: str = "") -> None:
+        self._insert(word, frequency)
+        if frequency == 0:
+            self.forced_apart.add(word)
+        if entity_type:
+            self.types[word] = entity_type
+
+    def words(self, text: str, hmm: bool = True) -> list[str]:
+        return list(self._cut(text, hmm))
+
+    def entities(self, text: str, words: list[str]) -> list[Entity]:
+        return typed_words(words, self.types)
+
+    def _cut(self, text: str, hmm: bool) -> Iterator[str]:
+        for block in _BLOCK.split(text):
+            if not block:
+                continue
+            if _BLOCK.match(block):
+                yield from self._cut_block(block) if hmm else self._cut_block_without_hmm(block)
+            else:
+                for part in _SPACE.split(block):
+                    yield from [part] if _SPACE.match(part) else part
+
+    def best_path(self, block: str) -> list[int]:
+        """For each character, where the word that starts there ends on the most probable path."""
+        log_total, length = math.log(self.total), len(block)
+        scores, ends = [0.0] * (length + 1), [0] * length
+        for start in range(length - 1, -1, -1):
+            best, best_end, end = -math.inf, start + 1, start + 1
+            known, found = self.frequencies.get(block[start:end]), False
+            while known is not None:
+                if known:
+                    score = math.log(known) - log_total + scores[end]
+                    if score >= best:  # the longer word wins a tie
+                        best, best_end, found = score, end, True
+                end += 1
+                known = self.frequencies.get(block[start:end]) if end <= length else None
+            if not found:
+                best, best_end = math.log(1) - log_total + scores[start + 1], start + 1
+            scores[start], ends[start] = best, best_end
+        return ends
+
+    def _cut_block(self, block: str) -> Iterator[str]:
+        ends, start, singles = self.best_path(block), 0, ""
+        while start < len(block):
+            end = ends[start]
+            if end - start == 1:
+                singles += block[start]
+            else:
+                yield from self._cut_singles(singles)
+                singles = ""
+                yield block[start:end]
+            start = end
+        yield from self._cut_singles(singles)
+
+    def _cut_singles(self, singles: str) -> Iterator[str]:
+        if len(singles) <= 1 or self.frequencies.get(singles):
+            yield from singles
+            return
+        for part in _HAN.split(singles):
+            if _HAN.match(part):
+                for word in self.viterbi(part):
+                    yield from word if word in self.forced_apart else [word]
+            else:
+                yield from filter(None, _NUMBER_OR_NAME.split(part))
+
+    def _cut_block_without_hmm(self, block: str) -> Iterator[str]:
+        ends, start, letters = self.best_path(block), 0, ""
+        while start < len(block):
+            word = block[start : ends[start]]
+            if len(word) == 1 and _LETTER_OR_DIGIT.match(word):
+                letters += word
+            else:
+                if letters:
+                    yield letters
+                letters = ""
+                yield word
+            start = ends[start]
+        if letters:
+            yield letters
+
+    def viterbi(self, text: str) -> list[str]:
+        """Words of a run of Han characters, from the most probable sequence of states (Viterbi)."""
+        start, transition, emission = self.hmm.start, self.hmm.transition, self.hmm.emission
+        scores = [{s: start[s] + emission[s].get(text[0], IMPOSSIBLE) for s in STATES}]
+        came_from: list[dict[str, str]] = [{}]
+        for char in text[1:]:
+            row, origin = {}, {}
+            for state in STATES:
+                emitted = emission[state].get(char, IMPOSSIBLE)
+                row[state], origin[state] = max(
+                    (scores[-1][old] + transition[old].get(state, IMPOSSIBLE) + emitted, old)
+                    for old in PREVIOUS_STATES[state]
+                )
+            scores.append(row)
+            came_from.append(origin)
+        _, state = max((scores[-1][s], s) for s in "ES")
+        words, end = [], len(text)
+        for position in range(len(text) - 1, -1, -1):
+            if state in "BS":
+                words.append(text[position:end])
+                end = position
+            state = came_from[position].get(state, state)
+        if end:
+            words.append(text[:end])
+        return words[::-1]
+
+
+class CharacterSegmenter:
+    """No words: every character is one."""
+
+    name = "none"
+
+    def words(self, text: str) -> list[str]:
+        return list(text)
+
+    def entities(self, text: str, words: list[str]) -> list[Entity]:
+        return []
+
+
+def typed_words(words: list[str], types: dict[str, str]) -> list[Entity]:
+    """The words that have an entity type, with their places."""
+    if not types:
+        return []
+    found, position = [], 0
+    for word in words:
+        if types.get(word):
+            found.append((position, position + len(word), types[word]))
+        position += len(word)
+    return found

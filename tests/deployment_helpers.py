@@ -1,0 +1,64 @@
+"""A tiny model folder and a task that it can learn, for the tests of fine-tuning and deployment."""
+
+import random
+from pathlib import Path
+
+import paddle
+
+from ernie_from_scratch.config import ErnieConfig
+from ernie_from_scratch.models import ErnieForMaskedLM, ErnieForPretraining, ErnieForSequenceClassification
+from ernie_from_scratch.text.tokenizer import ErnieTokenizer
+from ernie_from_scratch.text.vocabulary import Vocabulary
+
+TOKENS = [
+    "[PAD]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "[UNK]",
+    *"好坏美丑菜房车书的是很，。我你他一二三四五六七八九十",
+]
+CLASSES = {
+    "fill-mask": ErnieForMaskedLM,
+    "pretraining": ErnieForPretraining,
+    "text-classification": ErnieForSequenceClassification,
+}
+
+
+def tiny_vocabulary() -> Vocabulary:
+    return Vocabulary(TOKENS)
+
+
+def tiny_config(**overrides) -> ErnieConfig:
+    values = dict(vocab_size=len(TOKENS), hidden_size=32, num_attention_heads=2, intermediate_size=64,
+                  max_position_embeddings=64, initializer_range=0.3)  # fmt: skip
+    return ErnieConfig.preset("tiny", **{**values, **overrides})
+
+
+def tiny_model(kind="pretraining", seed=0, **overrides):
+    paddle.seed(seed)
+    model = CLASSES[kind](tiny_config(**overrides))
+    model.eval()
+    return model
+
+
+def write_model(folder, kind="pretraining", seed=0, **overrides) -> Path:
+    """A from_pretrained folder with random weights large enough to have opinions."""
+    folder = Path(folder)
+    tiny_model(kind, seed, **overrides).save_pretrained(folder)
+    ErnieTokenizer(tiny_vocabulary()).save_pretrained(folder)
+    return folder
+
+
+def write_reviews(path, count, seed) -> Path:
+    """Lines that are "good" or "bad" by the one character of 好美 or 坏丑 among others."""
+    rng = random.Random(seed)
+    lines = ["label\ttext_a"]
+    for _ in range(count):
+        good = rng.random() < 0.5
+        words = [rng.choice("菜房车书的是很我你他") for _ in range(rng.randrange(2, 20))]
+        words.insert(rng.randrange(len(words)), rng.choice("好美" if good else "坏丑"))
+        lines.append(f"{'good' if good else 'bad'}\t{''.join(words)}。")
+    path = Path(path)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path

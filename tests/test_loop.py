@@ -1,0 +1,155 @@
+"""`ernie pretrain` as a whole: it learns, resumes bit for bit wherever it is killed, and refuses what can't work."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from small_corpus import make_corpus, run_settings
+
+from ernie_from_scratch.config import UserError
+from ernie_from_scratch.models import ErnieForPretraining
+from ernie_from_scratch.text.files import sha256_file
+from ernie_from_scratch.training.checkpoint import step_folders
+from ernie_from_scratch.training.loop import pretrain
+from ernie_from_scratch.training.metrics import read_metrics
+
+TIMES = ("tokens_per_second", "samples_per_second")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return make_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def outcome(folder):
+    """What must be equal between runs: checksum of the weights, and metrics rows without times."""
+    rows = [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(folder / "metrics.jsonl")]
+    return sha256_file(folder / "final" / "model_state.pdparams"), rows
+
+
+@pytest.fixture(scope="module")
+def straight(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("straight") / "run"
+    assert pretrain(run_settings(corpus, folder), quiet=True).finished
+    return outcome(folder)
+
+
+def command(settings, file):
+    file.write_text(yaml.safe_dump(settings.to_dict()))
+    return [sys.executable, "-m", "ernie_from_scratch", "pretrain", "--config", str(file)]
+
+
+def test_metrics_rows(straight):
+    rows = straight[1]
+    assert [row["step"] for row in rows if "eval" not in row] == [2, 4, 6, 8, 10, 12]
+    assert [(row["step"], row["eval"]) for row in rows if "eval" in row] == [(s, e) for s in (6, 12) for e in ("valid", "test")]
+    for row in rows:
+        assert row["loss"] == pytest.approx(row["lm_loss"] + row["sop_loss"], rel=1e-5)
+
+
+def test_learns(corpus, tmp_path):
+    settings = run_settings(corpus, tmp_path / "run", max_steps=60, logging_freq=10, eval_freq=0, max_lr=3e-3)
+    pretrain(settings, quiet=True)
+    losses = [row["lm_loss"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    assert losses[-1] < losses[0] - 0.5
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_anywhere_changes_nothing(corpus, straight, tmp_path, workers):
+    """SIGKILL at random moments, also while a checkpoint is written, until the run ends: the same weights and rows."""
+    settings = run_settings(corpus, tmp_path / "run", num_workers=workers, checkpoint_steps=1, keep=3)
+    chance, kills = random.Random(workers), 0
+    for _ in range(30):
+        process = subprocess.Popen(command(settings, tmp_path / "run.yaml"), stderr=subprocess.PIPE)
+        if kills < 3:
+            wait_for_progress(process, tmp_path / "run", kills)
+            time.sleep(chance.random() * 0.2)
+            process.kill()
+            kills += process.wait() == -signal.SIGKILL
+        else:
+            assert process.wait() == 0, process.stderr.read()
+            break
+    assert kills == 3
+    assert outcome(tmp_path / "run") == straight
+
+
+def wait_for_progress(process, folder, kills):
+    """Until the run has got past two checkpoints per kill, or has ended."""
+    while process.poll() is None and not any(step > 2 * kills for step, _ in step_folders(folder)):
+        time.sleep(0.005)
+
+
+def test_sigterm_checkpoints_and_says_how_to_go_on(corpus, straight, tmp_path):
+    settings = run_settings(corpus, tmp_path / "run", checkpoint_steps=100)
+    process = subprocess.Popen(command(settings, tmp_path / "run.yaml"), stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "metrics.jsonl").exists() or not read_metrics(tmp_path / "run" / "metrics.jsonl"):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 0 and "same command continues" in errors
+    assert not (tmp_path / "run" / "final").exists()
+    assert pretrain(settings, quiet=True).finished
+    assert outcome(tmp_path / "run") == straight
+
+
+def test_damaged_checkpoint_is_skipped(corpus, straight, tmp_path, capfd):
+    settings = run_settings(corpus, tmp_path / "run")
+    pretrain(settings, quiet=True)
+    last = tmp_path / "run" / "model_12"
+    (last / "optimizer.pdopt").write_bytes(b"broken")
+    pretrain(settings)
+    assert "model_12" in capfd.readouterr().err
+    assert outcome(tmp_path / "run") == straight
+
+
+def test_final_is_a_model_folder(corpus, tmp_path):
+    result = pretrain(run_settings(corpus, tmp_path / "run", max_steps=2), quiet=True)
+    model = ErnieForPretraining.from_pretrained(str(result.final))
+    assert model.config.hidden_size == 32 and (result.final / "vocab.txt").exists()
+
+
+def test_other_settings_are_refused(corpus, tmp_path):
+    pretrain(run_settings(corpus, tmp_path / "run", max_steps=2), quiet=True)
+    before = sorted(os.listdir(tmp_path / "run"))
+    with pytest.raises(UserError, match="max_seq_len was 48 and is now 32"):
+        pretrain(run_settings(corpus, tmp_path / "run", max_steps=2, max_seq_len=32), quiet=True)
+    assert sorted(os.listdir(tmp_path / "run")) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(global_batch_size=6), "not a multiple"),
+        (dict(ernie_config_file=None), "give one of"),
+        (dict(max_steps=0), "at least 1"),
+        (dict(input_dir="nowhere/corpus"), "no prepared corpus"),
+        (dict(input_dir="x corpus"), "not a number"),
+        (dict(warmup_rate=1.5), "warmup_rate"),
+        (dict(split="0,50,50"), "train split is empty"),
+    ],
+)
+def test_bad_settings(corpus, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        pretrain(run_settings(corpus, tmp_path / "run", **changes), quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_unwritable_output(corpus, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        pretrain(run_settings(corpus, tmp_path / "file" / "run"), quiet=True)
+
+
+def test_the_log_line_is_the_peers(corpus, tmp_path, capfd):
+    pretrain(run_settings(corpus, tmp_path / "run", max_steps=2, eval_freq=0))
+    line = next(line for line in capfd.readouterr().err.splitlines() if line.startswith("global step"))
+    row = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    head = "global step 2, loss: %.6f, lm_loss: %.6f, sop_loss: %.6f, speed: " % tuple(row[k] for k in ("loss", "lm_loss", "sop_loss"))
+    assert line.startswith(head) and line.endswith("learning rate: %.5e" % row["learning_rate"])

@@ -1,0 +1,128 @@
+"""The sample table on disk: built once, shared, never stale, and failing together."""
+
+import multiprocessing
+import os
+import time
+
+import numpy as np
+import pytest
+
+from ernie_from_scratch.config import UserError
+from ernie_from_scratch.dataset.sample_cache import digest, load_or_build
+from ernie_from_scratch.dataset.samples import SAMPLE
+
+TABLE = np.array([(0, 0, 0, 5), (5, 1, 0, 7)], dtype=SAMPLE)
+
+
+class Builder:
+    def __init__(self, table=TABLE):
+        self.table, self.calls = table, 0
+
+    def __call__(self):
+        self.calls += 1
+        return self.table
+
+
+def test_built_once_then_memory_mapped(tmp_path):
+    build = Builder()
+    for _ in range(3):
+        table = load_or_build(str(tmp_path / "toy"), "settings", "data", build)
+        assert isinstance(table, np.memmap) and table.tolist() == TABLE.tolist()
+    assert build.calls == 1
+
+
+def test_other_settings_live_side_by_side_and_other_data_replaces(tmp_path):
+    prefix, build = str(tmp_path / "toy"), Builder()
+    for settings, data in (("s1", "d1"), ("s2", "d1"), ("s1", "d2"), ("s2", "d1")):
+        load_or_build(prefix, settings, data, build)
+    assert build.calls == 3
+    assert sorted(p.name for p in tmp_path.glob("*.npy")) == [
+        "toy_samples_s1_d2.npy",
+        "toy_samples_s2_d1.npy",
+    ]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY broken", None])
+def test_a_damaged_or_foreign_file_is_built_again(tmp_path, content):
+    prefix, build = str(tmp_path / "toy"), Builder()
+    path = tmp_path / "toy_samples_s_d.npy"
+    if content is None:
+        np.save(path, np.arange(3))
+    else:
+        path.write_bytes(content)
+    assert load_or_build(prefix, "s", "d", build).tolist() == TABLE.tolist() and build.calls == 1
+
+
+def test_cache_dir(tmp_path):
+    load_or_build(str(tmp_path / "toy"), "s", "d", Builder(), tmp_path / "new" / "cache")
+    assert [p.name for p in tmp_path.glob("new/cache/*.npy")] == ["toy_samples_s_d.npy"]
+
+
+def test_where_nothing_can_be_written_the_table_stays_in_memory(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.warns(UserWarning, match="each start builds it again"):
+        table = load_or_build(str(tmp_path / "toy"), "s", "d", Builder(), tmp_path / "file" / "cache")
+    assert table.tolist() == TABLE.tolist()
+
+
+def test_a_failed_build_leaves_nothing_and_the_next_start_tries_again(tmp_path):
+    def fail():
+        raise UserError("bad corpus")
+
+    with pytest.raises(UserError, match="bad corpus"):
+        load_or_build(str(tmp_path / "toy"), "s", "d", fail)
+    assert not list(tmp_path.glob("*.npy")) and not list(tmp_path.glob(".*"))
+    assert load_or_build(str(tmp_path / "toy"), "s", "d", Builder()).tolist() == TABLE.tolist()
+
+
+def build_slowly(prefix, log, fails):
+    def build():
+        with open(log, "a") as file:
+            file.write("built\n")
+        time.sleep(0.5)
+        if fails:
+            raise UserError("the corpus is broken")
+        return TABLE
+
+    try:
+        table = load_or_build(prefix, "s", "d", build)
+        assert table.tolist() == TABLE.tolist()
+        os._exit(0)
+    except UserError as error:
+        os._exit(3 if "the corpus is broken" in str(error) else 4)
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("fails", [False, True])
+def test_concurrent_processes_wait_for_one_builder_and_fail_with_it(tmp_path, fails):
+    log = tmp_path / "log"
+    context = multiprocessing.get_context("fork")
+    arguments = (str(tmp_path / "toy"), log, fails)
+    processes = [context.Process(target=build_slowly, args=arguments) for _ in range(4)]
+    for process in processes:
+        process.start()
+    deadline = time.monotonic() + 30
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+    assert [process.exitcode for process in processes] == [3 if fails else 0] * 4
+    # a process that comes after the failure is a new start and may try once more
+    assert log.read_text().count("built") == 1 or fails and log.read_text().count("built") < 4
+
+
+@pytest.mark.parallel
+def test_a_killed_builder_is_succeeded(tmp_path):
+    context = multiprocessing.get_context("fork")
+    first = context.Process(target=build_slowly, args=(str(tmp_path / "toy"), tmp_path / "log", False))
+    first.start()
+    while not (tmp_path / "log").exists():
+        time.sleep(0.01)
+    first.kill()
+    first.join()
+    build = Builder()
+    assert (
+        load_or_build(str(tmp_path / "toy"), "s", "d", build).tolist() == TABLE.tolist() and build.calls == 1
+    )
+
+
+def test_digests_tell_parts_apart():
+    assert digest(1, 2) != digest(12) != digest("1", 2) and digest(1, "a") == digest(1, "a")

@@ -1,0 +1,377 @@
+"""The server over real sockets: answers, refusals, batching, and an orderly end."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from deployment_helpers import write_model
+
+import ernie_from_scratch as efs
+from ernie_from_scratch.commands.main import main
+from ernie_from_scratch.config import UserError
+from ernie_from_scratch.deployment.batcher import MicroBatcher, Overloaded
+from ernie_from_scratch.deployment.server import MAX_BODY, MAX_CHARACTERS, MAX_TEXTS, listen
+
+pytest.importorskip("fastapi")
+pytest.importorskip("uvicorn")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("served")
+    write_model(root / "classifier", "text-classification", id2label={0: "差评", 1: "好评"})
+    write_model(root / "filler", "pretraining")
+    return root
+
+
+@contextmanager
+def running(model, *flags):
+    """`ernie serve` as a process of its own: (address, process); killed in the end if it has not stopped."""
+    command = [
+        sys.executable,
+        "-m",
+        "ernie_from_scratch",
+        "serve",
+        "--model",
+        str(model),
+        "--port",
+        "0",
+        *flags,
+    ]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        line = process.stdout.readline()
+        found = re.match(r"ready at (http://127\.0\.0\.1:\d+) ", line)
+        assert found, line + process.stderr.read()
+        yield found[1], process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def ask(address, body, path="/predict"):
+    """(status, answer) of a POST; `body` is bytes, or something to send as JSON."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(address + path, data=data), timeout=60
+        ) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def get(address, path):
+    with urllib.request.urlopen(address + path, timeout=60) as response:
+        return response.headers, response.read().decode()
+
+
+@pytest.fixture(scope="module")
+def classifier(folders):
+    with running(folders / "classifier") as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def filler(folders):
+    with running(folders / "filler") as (address, _):
+        yield address
+
+
+def test_health_and_page(classifier):
+    about = json.loads(get(classifier, "/health")[1])
+    assert (
+        about["status"] == "ok"
+        and about["task"] == "text-classification"
+        and about["labels"] == ["差评", "好评"]
+    )
+    assert about["model"] == "classifier" and about["backend"] == "paddle"
+    headers, page = get(classifier, "/")
+    assert headers["content-type"].startswith("text/html") and "textarea" in page
+    assert not re.search(r"""(src|href)\s*=\s*["'](https?:)?//""", page), (
+        "the page must not load anything from elsewhere"
+    )
+    assert "default-src 'none'" in headers["content-security-policy"]
+
+
+def test_answers_are_those_of_the_pipeline(folders, classifier):
+    pipe = efs.pipeline(model=folders / "classifier")
+    texts = ["我的车很好。", "一二三", "他的菜很丑，书很美。"]
+    status, answer = ask(classifier, {"text": texts})
+    assert status == 200 and answer["task"] == "text-classification" and answer["milliseconds"] > 0
+    for found, expected in zip(answer["predictions"], pipe(texts, top_k=None), strict=True):
+        assert [entry["label"] for entry in found] == [entry["label"] for entry in expected]
+        assert [entry["score"] for entry in found] == pytest.approx(
+            [entry["score"] for entry in expected], rel=1e-4
+        )
+    assert ask(classifier, {"text": texts[0]})[1]["predictions"][0][0]["label"] == pipe(texts[0])["label"]
+    pair = ask(classifier, {"text": "书", "text_pair": "菜"})[1]["predictions"][0]
+    assert pair[0]["score"] == pytest.approx(pipe(("书", "菜"))["score"], rel=1e-4)
+
+
+def test_fillings(folders, filler):
+    status, answer = ask(filler, {"text": "[MASK][MASK]是我的车", "top_k": 3, "strategy": "most_confident"})
+    expected = efs.pipeline(model=folders / "filler")(
+        "[MASK][MASK]是我的车", top_k=3, strategy="most_confident"
+    )
+    assert status == 200
+    assert [entry["sequence"] for entry in answer["predictions"][0]] == [
+        entry["sequence"] for entry in expected
+    ]
+
+
+@pytest.mark.parametrize("body, status, message", [
+    (b"{", 422, "JSON"),
+    (b"\xff\xfe", 422, "JSON"),
+    (b"", 422, "JSON"),
+    ([1], 422, "object"),
+    ({}, 422, "text: Field required"),
+    ({"text": ""}, 422, "at least 1 character"),
+    ({"text": "  "}, 422, "empty"),
+    ({"text": []}, 422, "at least 1 item"),
+    ({"text": 7}, 422, "text"),
+    ({"text": ["a", None]}, 422, "text.1"),
+    ({"text": "a" * (MAX_CHARACTERS + 1)}, 422, f"{MAX_CHARACTERS}"),
+    ({"text": ["a"] * (MAX_TEXTS + 1)}, 422, f"{MAX_TEXTS}"),
+    ({"text": "a", "txt": "b"}, 422, "txt"),
+    ({"text": ["a", "b"], "text_pair": "c"}, 422, "2 texts, but 1 in text_pair"),
+    (b'{"text": "' + b"a" * MAX_BODY + b'"}', 413, "larger than"),
+])  # fmt: skip
+def test_refusals_are_clear(classifier, body, status, message):
+    found, answer = ask(classifier, body)
+    assert (
+        found == status
+        and list(answer) == ["error"]
+        and message in answer["error"]
+        and "\n" not in answer["error"]
+    )
+    assert ask(classifier, {"text": "车"})[0] == 200  # and the server lives on
+
+
+@pytest.mark.parametrize("body, status, message", [
+    ({"text": "没有"}, 422, "[MASK]"),
+    ({"text": "[MASK]", "top_k": 0}, 422, "top_k"),
+    ({"text": "[MASK]", "top_k": 51}, 422, "top_k"),
+    ({"text": "[MASK]", "top_k": "3"}, 422, "top_k"),
+    ({"text": "[MASK]", "strategy": "best"}, 422, "left_to_right"),
+    ({"text": "车" * 100 + "[MASK]"}, 400, "beyond 64 tokens"),
+])  # fmt: skip
+def test_refusals_of_fill_mask(filler, body, status, message):
+    found, answer = ask(filler, body)
+    assert found == status and message in answer["error"]
+
+
+def test_unknown_paths_and_methods(classifier):
+    assert ask(classifier, {}, "/nothing")[0] == 404
+    with pytest.raises(urllib.error.HTTPError, match="405"):
+        get(classifier, "/predict")
+
+
+def test_many_at_once_get_their_own_answers(folders, classifier):
+    texts = ["车" * n + "好" for n in range(1, 41)]
+    expected = efs.pipeline(model=folders / "classifier")(texts)
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda text: ask(classifier, {"text": text}), texts))
+    for (status, answer), one in zip(answers, expected, strict=True):
+        assert status == 200 and answer["predictions"][0][0]["label"] == one["label"]
+        assert answer["predictions"][0][0]["score"] == pytest.approx(one["score"], rel=1e-4)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_when_told_after_the_answers_under_way(folders, number):
+    with running(folders / "filler") as (address, process):
+        body = {"text": ["[MASK]" * 20 + "车"] * MAX_TEXTS, "top_k": 10}  # takes a second or so
+        found = []
+        worker = threading.Thread(target=lambda: found.append(ask(address, body)))
+        worker.start()
+        time.sleep(0.3)
+        process.send_signal(number)
+        worker.join(60)
+        assert process.wait(30) == 0
+        assert found[0][0] == 200 and len(found[0][1]["predictions"]) == MAX_TEXTS
+        with pytest.raises(OSError):
+            ask(address, {"text": "[MASK]"})
+
+
+def test_a_port_in_use_is_one_line_and_exit_code_2(folders, classifier):
+    port = classifier.rsplit(":", 1)[1]
+    command = [
+        sys.executable,
+        "-m",
+        "ernie_from_scratch",
+        "serve",
+        "--model",
+        str(folders / "filler"),
+        "--port",
+        port,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    lines = [line for line in done.stderr.splitlines() if "arn" not in line]
+    assert done.returncode == 2 and done.stdout == ""
+    assert lines[-1].startswith(f"error: cannot listen on 127.0.0.1:{port}: ") and "in use" in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+
+
+@pytest.mark.parametrize("flags, message", [
+    (["--model", "missing", "--port", "0"], "no such model folder"),
+    (["--model", "{}", "--port", "70000"], "65535"),
+    (["--model", "{}", "--host", "no.such.host.invalid"], "cannot listen"),
+    (["--model", "{}", "--port", "0", "--backend", "openvino"], "ernie export"),
+    (["--port", "0"], "--model"),
+])  # fmt: skip
+def test_mistakes_of_serve(folders, capsys, flags, message):
+    assert main(["serve", *(flag.format(folders / "classifier") for flag in flags)]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert error[-1].startswith("error: ") and message in error[-1]
+
+
+def test_port_zero_takes_free_ones():
+    with listen("127.0.0.1", 0) as one, listen("127.0.0.1", 0) as two:
+        ports = {s.getsockname()[1] for s in (one, two)}
+        assert len(ports) == 2 and 0 not in ports
+        with pytest.raises(UserError, match="in use"):
+            listen("127.0.0.1", ports.pop())
+
+
+# the batcher alone
+
+
+def batched(scenario, predict, **settings):
+    """Run `scenario(batcher)` with a started MicroBatcher."""
+
+    async def whole():
+        batcher = MicroBatcher(predict, **settings)
+        await batcher.start()
+        try:
+            return await asyncio.wait_for(scenario(batcher), 20)
+        finally:
+            await batcher.stop()
+
+    return asyncio.run(whole())
+
+
+def test_requests_that_wait_are_answered_together():
+    calls, gate = [], threading.Event()
+
+    def predict(inputs, options):
+        calls.append((len(inputs), options["k"]))
+        gate.wait(10)
+        return [x * 10 for x in inputs]
+
+    async def scenario(batcher):
+        first = asyncio.create_task(batcher.submit([0], {"k": 1}))
+        while not calls:
+            await asyncio.sleep(0.001)
+        rest = [asyncio.create_task(batcher.submit([i, -i], {"k": 1 + (i == 3)})) for i in range(1, 6)]
+        await asyncio.sleep(0.01)
+        gate.set()
+        return await asyncio.gather(first, *rest)
+
+    answers = batched(scenario, predict, max_batch=6)
+    assert answers == [[0], *([10 * i, -10 * i] for i in range(1, 6))]
+    # alone; then the like-minded 1, 2, 4 fill a batch of 6, then 3 with its own options, then 5
+    assert calls == [(1, 1), (6, 1), (2, 2), (2, 1)]
+
+
+def test_a_wrong_request_does_not_spoil_its_neighbours():
+    gate = threading.Event()
+
+    def predict(inputs, options):
+        gate.wait(10)
+        if "bad" in inputs:
+            raise UserError("bad: here; mend it")
+        return [text.upper() for text in inputs]
+
+    async def scenario(batcher):
+        tasks = [asyncio.create_task(batcher.submit([text], {})) for text in ("a", "b", "bad", "c")]
+        await asyncio.sleep(0.05)
+        gate.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    answers = batched(scenario, predict)
+    assert answers[:2] == [["A"], ["B"]] and answers[3] == ["C"] and isinstance(answers[2], UserError)
+
+
+def test_other_errors_reach_the_caller_and_the_batcher_lives_on():
+    def predict(inputs, options):
+        return [1 // x for x in inputs]
+
+    async def scenario(batcher):
+        with pytest.raises(ZeroDivisionError):
+            await batcher.submit([0], {})
+        return await batcher.submit([1], {})
+
+    assert batched(scenario, predict) == [1]
+
+
+def test_too_many_waiting_are_turned_away():
+    gate, started = threading.Event(), threading.Event()
+
+    def predict(inputs, options):
+        started.set()
+        gate.wait(10)
+        return inputs
+
+    async def scenario(batcher):
+        first = asyncio.create_task(batcher.submit([0], {}))
+        while not started.is_set():
+            await asyncio.sleep(0.001)
+        waiting = [asyncio.create_task(batcher.submit([i], {})) for i in (1, 2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await batcher.submit([3], {})
+        gate.set()
+        return await asyncio.gather(first, *waiting)
+
+    assert batched(scenario, predict, max_waiting=2) == [[0], [1], [2]]
+
+
+def test_who_has_left_is_not_answered():
+    calls, gate = [], threading.Event()
+
+    def predict(inputs, options):
+        calls.append(list(inputs))
+        gate.wait(10)
+        return inputs
+
+    async def scenario(batcher):
+        first = asyncio.create_task(batcher.submit(["first"], {}))
+        while not calls:
+            await asyncio.sleep(0.001)
+        gone = asyncio.create_task(batcher.submit(["gone"], {}))
+        stays = asyncio.create_task(batcher.submit(["stays"], {}))
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        gate.set()
+        return await first, await stays
+
+    assert batched(scenario, predict) == (["first"], ["stays"])
+    assert calls == [["first"], ["stays"]]
+
+
+def test_sockets_are_closed_after_a_mistake(folders):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    for _ in range(2):  # the second call would say "in use" if the first had left its socket open
+        assert main(["serve", "--model", "missing", "--port", str(port)]) == 2
+    listen("127.0.0.1", port).close()
