@@ -11,7 +11,7 @@ from ernie_from_scratch import settings
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "config": ("UserError", "ErnieConfig", "BertConfig", "ErnieMConfig"),
+    "config": ("UserError", "ErnieConfig"),
     "models": (
         "ErnieEmbeddings",
         "MultiHeadAttention",
@@ -30,7 +30,7 @@ _EXPORTS = {
     ),
     "text.vocabulary": ("Vocabulary", "build_vocabulary"),
     "text.tokenizer": ("ErnieTokenizer",),
-    "dataset": ("PretrainingData",),
+    "dataset.data": ("PretrainingData",),
     "deployment.pipeline": ("pipeline",),
 }
 _HOME = {name: f"{__name__}.{module}" for module, names in _EXPORTS.items() for name in names}

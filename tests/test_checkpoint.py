@@ -26,7 +26,9 @@ from ernie_from_scratch.training.optimizer import build_optimizer
 @pytest.fixture
 def trained():
     paddle.seed(0)
-    model = ErnieForPretraining(ErnieConfig.preset("tiny", vocab_size=60, hidden_size=16, num_hidden_layers=1))
+    model = ErnieForPretraining(
+        ErnieConfig.preset("tiny", vocab_size=60, hidden_size=16, num_hidden_layers=1)
+    )
     optimizer = build_optimizer(model, 1e-3)
     step(model, optimizer)
     return model, optimizer

@@ -29,7 +29,9 @@ def corpus(tmp_path_factory):
 
 def outcome(folder):
     """What must be equal between runs: checksum of the weights, and metrics rows without times."""
-    rows = [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(folder / "metrics.jsonl")]
+    rows = [
+        {k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(folder / "metrics.jsonl")
+    ]
     return sha256_file(folder / "final" / "model_state.pdparams"), rows
 
 
@@ -48,7 +50,9 @@ def command(settings, file):
 def test_metrics_rows(straight):
     rows = straight[1]
     assert [row["step"] for row in rows if "eval" not in row] == [2, 4, 6, 8, 10, 12]
-    assert [(row["step"], row["eval"]) for row in rows if "eval" in row] == [(s, e) for s in (6, 12) for e in ("valid", "test")]
+    assert [(row["step"], row["eval"]) for row in rows if "eval" in row] == [
+        (s, e) for s in (6, 12) for e in ("valid", "test")
+    ]
     for row in rows:
         assert row["loss"] == pytest.approx(row["lm_loss"] + row["sop_loss"], rel=1e-5)
 
@@ -88,7 +92,9 @@ def wait_for_progress(process, folder, kills):
 def test_sigterm_checkpoints_and_says_how_to_go_on(corpus, straight, tmp_path):
     settings = run_settings(corpus, tmp_path / "run", checkpoint_steps=100)
     process = subprocess.Popen(command(settings, tmp_path / "run.yaml"), stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "run" / "metrics.jsonl").exists() or not read_metrics(tmp_path / "run" / "metrics.jsonl"):
+    while not (tmp_path / "run" / "metrics.jsonl").exists() or not read_metrics(
+        tmp_path / "run" / "metrics.jsonl"
+    ):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
@@ -151,5 +157,6 @@ def test_the_log_line_is_the_peers(corpus, tmp_path, capfd):
     pretrain(run_settings(corpus, tmp_path / "run", max_steps=2, eval_freq=0))
     line = next(line for line in capfd.readouterr().err.splitlines() if line.startswith("global step"))
     row = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
-    head = "global step 2, loss: %.6f, lm_loss: %.6f, sop_loss: %.6f, speed: " % tuple(row[k] for k in ("loss", "lm_loss", "sop_loss"))
-    assert line.startswith(head) and line.endswith("learning rate: %.5e" % row["learning_rate"])
+    losses = ", ".join(f"{name}: {row[name]:.6f}" for name in ("loss", "lm_loss", "sop_loss"))
+    assert line.startswith(f"global step 2, {losses}, speed: ")
+    assert line.endswith(f"learning rate: {row['learning_rate']:.5e}")

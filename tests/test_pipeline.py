@@ -8,11 +8,12 @@ import sys
 import numpy as np
 import paddle
 import pytest
-from deployment_helpers import TOKENS, tiny_model, tiny_vocabulary, write_model
+from deployment_helpers import CLASSES, TOKENS, tiny_config, tiny_model, tiny_vocabulary, write_model
 
 import ernie_from_scratch as efs
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.deployment.backends import find_task
 from ernie_from_scratch.deployment.fill_mask import STRATEGIES, fill_spans, mask_spans
 from ernie_from_scratch.text.tokenizer import ErnieTokenizer
 
@@ -220,6 +221,27 @@ def test_classification_equals_the_softmax_of_the_model(folders):
     ]
 
 
+def test_the_task_is_told_by_the_config_or_else_by_the_weights(tmp_path):
+    for kind, task in (
+        ("pretraining", "fill-mask"),
+        ("fill-mask", "fill-mask"),
+        ("text-classification",) * 2,
+    ):
+        config = write_model(tmp_path / kind, kind) / "config.json"
+        assert find_task(tmp_path / kind) == task
+        values = json.loads(config.read_text())
+        assert values.pop("architectures") == [CLASSES[kind].__name__]
+        config.write_text(json.dumps(values))
+        assert find_task(tmp_path / kind) == task
+        config.write_text(json.dumps({**values, "architectures": ["ErnieForTokenClassification"]}))
+        with pytest.raises(UserError, match="ErnieForTokenClassification"):
+            find_task(tmp_path / kind)
+    network = efs.ErnieModel(tiny_config())
+    network.save_pretrained(tmp_path / "bare")
+    with pytest.raises(UserError, match="no head for"):
+        find_task(tmp_path / "bare")
+
+
 def test_labels_without_names_are_numbers(tmp_path):
     write_model(tmp_path, "text-classification", num_labels=4)
     assert {entry["label"] for entry in efs.pipeline(model=tmp_path)("车", top_k=None)} == {
@@ -237,6 +259,7 @@ def test_labels_without_names_are_numbers(tmp_path):
     (dict(backend="tensorrt"), "unknown backend"),
     (dict(backend="onnxruntime"), "ernie export"),
     (dict(max_seq_len=65), "64 positions"),
+    (dict(task="fill-mask"), "has a head for text-classification"),
 ])  # fmt: skip
 def test_mistakes_of_pipeline(folders, call, message):
     with pytest.raises(UserError, match=message):

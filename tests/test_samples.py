@@ -56,7 +56,9 @@ def test_every_token_is_in_one_sample_of_its_document(implementation, pairs, max
     assert covered.max() == 1
     counts = count_samples(corpus, table, 0, len(corpus.documents) - 1, SampleRules(max_tokens, pairs))
     assert counts["dropped_tokens"] == (covered == 0).sum()
-    assert counts["dropped_tokens"] == 0 or (pairs != "none" and max_tokens == 2)  # rows of one token are no pair
+    assert counts["dropped_tokens"] == 0 or (
+        pairs != "none" and max_tokens == 2
+    )  # rows of one token are no pair
     sentence = np.searchsorted(corpus.sentences, table["start"], side="right") - 1
     assert (sentence == table["sentence"]).all()
     assert (np.searchsorted(corpus.documents, sentence, side="right") - 1 == table["document"]).all()

@@ -26,7 +26,7 @@ dependencies:
   - cxx-compiler  # builds the C++ helpers
   - pip:
 """
-GPU = "      # on a GPU machine instead of the line above: paddlepaddle-gpu=={version}, see Paddle's install page"
+GPU = "      # GPU machine: paddlepaddle-gpu=={version} instead of the line above, see Paddle's install page"
 EITHER = "sys_platform == 'darwin' or sys_platform == 'linux'"
 SAME_ON_BOTH = re.compile(r"\((.+) and sys_platform == 'darwin'\) or \(\1 and sys_platform == 'linux'\)")
 

@@ -40,7 +40,9 @@ class Segments:
     a_length: int
     b_start: int = 0
     b_length: int = 0
-    label: int = 0  # SOP: 1 when swapped; NSP: 1 when B comes from another document (BERT, section 3.1); or NOT_ASKED
+    label: int = (
+        0  # SOP: 1 when swapped; NSP: 1 when B comes from another document (BERT, section 3.1); or NOT_ASKED
+    )
 
 
 def may_start_here(corpus: IndexedCorpus, tokens: TokenTable, start: int, end: int) -> np.ndarray:

@@ -173,23 +173,26 @@ def find_task(folder) -> str:
     Raises:
         UserError: the folder names or holds a head for none of TASKS.
     """
-    from ernie_from_scratch.models.weight_files import find_weights, read_weights
-
     export = read_export(folder)
     if export:
         return export["task"]
     config = Path(folder) / "config.json"
     names = json.loads(config.read_text(encoding="utf-8")).get("architectures") if config.is_file() else None
-    if names:
-        found = ARCHITECTURES.get(names[0])
-    else:
-        weights = read_weights(find_weights(Path(folder)))
-        heads = {"cls.predictions.": "fill-mask", "classifier.": "text-classification"}
-        found = next((task for head, task in heads.items() if any(n.startswith(head) for n in weights)), None)
+    name = names[0] if names else ""
+    found = ARCHITECTURES.get(name)
+    if found is None and "For" not in name:  # no task named
+        found = _task_of_weights(Path(folder))
     if found is None:
-        head = names[0] if names else "neither head"
-        raise UserError(f"task unknown: {folder} has {head}; say which of {', '.join(TASKS)} it is for")
+        raise UserError(f"no head for {' or '.join(TASKS)}: {folder} holds {name or 'a network without one'}")
     return found
+
+
+def _task_of_weights(folder):
+    from ernie_from_scratch.models.weight_files import find_weights, read_weights
+
+    names = read_weights(find_weights(folder))
+    heads = {"cls.predictions.": "fill-mask", "classifier.": "text-classification"}
+    return next((task for head, task in heads.items() if any(name.startswith(head) for name in names)), None)
 
 
 def load_backend(folder, task: str, name: str = "auto", num_threads: int | None = None) -> Backend:
@@ -207,6 +210,8 @@ def load_backend(folder, task: str, name: str = "auto", num_threads: int | None 
             raise UserError(
                 f"not exported: {folder} is a model folder; run `ernie export` first to use {name}"
             )
+        if find_task(folder) != task:  # its head would start with random numbers
+            raise UserError(f"other task: {folder} has a head for {find_task(folder)}, not for {task}")
         return PaddleBackend.load(folder, task)
     if export["task"] != task:
         raise UserError(f"other task: {folder} was exported for {export['task']}, not {task}")

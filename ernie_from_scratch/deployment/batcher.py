@@ -27,6 +27,7 @@ class MicroBatcher:
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._task: asyncio.Task | None = None
+        self.under_way = 0  # requests that wait or are being answered
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._work())
@@ -47,7 +48,11 @@ class MicroBatcher:
         answer = asyncio.get_running_loop().create_future()
         self._waiting.append((inputs, options, answer))
         self._arrived.set()
-        return await answer
+        self.under_way += 1
+        try:
+            return await answer
+        finally:
+            self.under_way -= 1
 
     async def _work(self):
         while True:

@@ -26,7 +26,6 @@ from ernie_from_scratch.deployment.backends import (
     EXPORTED,
     INPUTS,
     TASKS,
-    PaddleBackend,
     find_task,
     import_extra,
     load_backend,
@@ -90,7 +89,7 @@ def export(model, output, format: str = "paddle", task: str | None = None, quiet
     config = read_config(model)
     task = task or find_task(model)
     tokenizer = ErnieTokenizer.from_pretrained(model)
-    dynamic = PaddleBackend.load(model, task)
+    dynamic = load_backend(model, task, "paddle")
     output = Path(output)
     _check_output(output, Path(model))
     try:

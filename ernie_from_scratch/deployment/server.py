@@ -163,7 +163,7 @@ def create_app(pipe: Pipeline, model_name: str = ""):
 
     @app.get("/health")
     async def health():
-        return about
+        return {**about, "under_way": batcher.under_way}
 
     @app.get("/")
     async def page():

@@ -236,6 +236,7 @@ def to_json(findings: list[Finding]) -> dict:
 def show(findings: list[Finding], console=None) -> None:
     """Prints one table, and under it what to do."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = console or Console()
@@ -246,11 +247,11 @@ def show(findings: list[Finding], console=None) -> None:
     topic = ""
     for finding in findings:
         first = f"[bold]{finding.topic}[/]" if finding.topic != topic else ""
-        table.add_row(first, marks[finding.state], finding.name, finding.value)
+        table.add_row(first, marks[finding.state], finding.name, escape(finding.value))
         topic = finding.topic
     console.print(table)
     todo = [finding for finding in findings if finding.advice]
     for finding in todo:
-        console.print(f"{marks[finding.state]} {finding.name}: {finding.advice}", soft_wrap=True)
+        console.print(f"{marks[finding.state]} {finding.name}: {escape(finding.advice)}", soft_wrap=True)
     if not todo:
         console.print("[green]Nothing is missing.[/]")

@@ -216,8 +216,9 @@ def run_statically(network, variables: dict[str, np.ndarray], ids: np.ndarray) -
             executor = paddle.static.Executor(paddle.CPUPlace())
             executor.run(start)
             renamed = from_static(variables, network)
-            for ours, name in static_names(twin).items():
-                scope.find_var(name).get_tensor().set(renamed[ours], paddle.CPUPlace())
+            for ours, parameter in twin.state_dict().items():
+                if ours in renamed:  # a tied one under one of its names
+                    scope.find_var(parameter.name).get_tensor().set(renamed[ours], paddle.CPUPlace())
             return executor.run(main, feed={"input_ids": ids}, fetch_list=outputs)
     finally:
         paddle.disable_static()

@@ -106,7 +106,7 @@ class PretrainedModel(nn.Layer):
         if missing:
             logger.warning("starts with random numbers: %s, not found in %s", _some(missing), source)
         if unused:
-            logger.warning(
+            logger.info(
                 "left aside: %s of %s, which %s does not have", _some(unused), source, type(self).__name__
             )
         for name, value in tensors.items():

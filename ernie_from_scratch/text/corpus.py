@@ -280,5 +280,12 @@ def read_documents(
                 yield sentences
 
 
+def read_texts(inputs, format: str = "auto", json_key: str = "text") -> Iterator[str]:
+    """The text of each sentence of files, folders or standard input."""
+    for sentences in read_documents(inputs, format, json_key):
+        for sentence in sentences:
+            yield sentence.text
+
+
 def _name(source: str) -> str:
     return "standard input" if source == STDIN else source

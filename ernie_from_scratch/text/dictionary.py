@@ -6,9 +6,8 @@ package's dictionary and HMM tables; here in plain Python, in helpers_cpp/segmen
 
 import functools
 import math
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -67,6 +66,17 @@ def jieba_hmm() -> HmmTables:
     return HmmTables(prob_start.P, prob_trans.P, prob_emit.P)
 
 
+def read_dictionary(path: Path) -> Iterator[tuple[str, int]]:
+    """(word, frequency) of the lines "word frequency tag"."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if line.strip():
+            try:
+                word, frequency = line.strip().split(" ")[:2]
+                yield word, int(frequency)
+            except ValueError as error:
+                raise UserError(f"not a dictionary: {path} line {number}; install jieba again") from error
+
+
 class DictionarySegmenter:
     """jieba's accurate mode: best path through the graph of dictionary words, then the HMM on runs of single
     characters.
@@ -74,22 +84,15 @@ class DictionarySegmenter:
 
     name = "builtin"
 
-    def __init__(self, dictionary: str | os.PathLike | None = None, hmm: HmmTables | None = None):
+    def __init__(self, words: Iterable[tuple[str, int]] | None = None, hmm: HmmTables | None = None):
+        """`words` are (word, frequency) pairs, jieba's by default; `hmm` likewise."""
         self.hmm = hmm or jieba_hmm()
         self.frequencies: dict[str, int] = {}  # words, and with 0 every beginning of a word
         self.total = 0
         self.forced_apart: set[str] = set()  # user words of frequency 0
         self.types: dict[str, str] = {}
-        path = Path(dictionary or jieba_dictionary())
-        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-            if line.strip():
-                try:
-                    word, frequency = line.strip().split(" ")[:2]
-                    self._insert(word, int(frequency))
-                except ValueError as error:
-                    raise UserError(
-                        f"not a dictionary line: {path} line {number}; give: word frequency tag"
-                    ) from error
+        for word, frequency in read_dictionary(jieba_dictionary()) if words is None else words:
+            self._insert(word, frequency)
 
     def _insert(self, word: str, frequency: int) -> None:
         self.frequencies[word] = frequency
@@ -119,10 +122,14 @@ class DictionarySegmenter:
             if not block:
                 continue
             if _BLOCK.match(block):
-                yield from self._cut_block(block) if hmm else self._cut_block_without_hmm(block)
+                yield from self.words_of_block(block, hmm)
             else:
                 for part in _SPACE.split(block):
                     yield from [part] if _SPACE.match(part) else part
+
+    def words_of_block(self, block: str, hmm: bool = True) -> Iterator[str]:
+        """Words of text whose characters may all be parts of words."""
+        return self._cut_block(block) if hmm else self._cut_block_without_hmm(block)
 
     def best_path(self, block: str) -> list[int]:
         """For each character, where the word that starts there ends on the most probable path."""

@@ -123,6 +123,19 @@ def notes(counts: dict, settings: Settings) -> list[str]:
     return [sentence for sentence, holds in said.items() if holds]
 
 
+def summary(meta: dict, prefix: str | os.PathLike) -> str:
+    """What was written, in a few lines for a terminal."""
+    counts = meta["counts"]
+    speed = counts["bytes"] / 1e6 / max(meta["seconds"], 1e-9)
+    first = (
+        f"{counts['documents']:,} documents, {counts['sentences']:,} sentences, {counts['tokens']:,} tokens, "
+        f"{counts['words']:,} words, {sum(counts['entities'].values()):,} entities "
+        f"from {counts['bytes'] / 1e6:,.1f} MB in {meta['seconds']:.1f} s ({speed:.1f} MB/s)"
+    )
+    names = ", ".join(f"{prefix}{suffix}" for suffix in (*meta["files"], parts.META))
+    return "\n".join([first, *(f"note: {note}" for note in meta["notes"]), f"wrote {names}"])
+
+
 def _publish(paths, folder, prefix, ids_dtype, meta, shuffle, seed, started) -> None:
     """Joins the parts beside the target, then renames; the meta file, which says that all are whole, comes
     last.

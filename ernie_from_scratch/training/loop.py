@@ -45,7 +45,9 @@ class PretrainingRun:
         self.vocabulary = load_vocabulary(settings, prefixes)
         self.data = build_data(settings, prefixes, self.vocabulary)
         if not len(self.data["train"]):
-            raise UserError(f"{settings.input_dir}: the train split is empty under --split {settings.split}; add documents")
+            raise UserError(
+                f"{settings.input_dir}: the train split is empty under --split {settings.split}; add documents"
+            )
         self.folder = open_run_folder(settings)
         paddle.seed(settings.seed)
         self.model = build_model(settings, self.vocabulary)
@@ -69,7 +71,9 @@ class PretrainingRun:
             return 0, 0, 0
         state = load_checkpoint(checkpoint, self.model, self.optimizer)
         if state["corpus"] != self.data.fingerprint:
-            raise UserError(f"{self.folder} was trained on another corpus than {self.settings.input_dir} now holds")
+            raise UserError(
+                f"{self.folder} was trained on another corpus than {self.settings.input_dir} now holds"
+            )
         self.progress.say(f"continuing {self.folder} from step {state['step']}")
         return state["step"], state["tokens"], state["metrics_offset"]
 
@@ -90,7 +94,10 @@ class PretrainingRun:
         settings, start = self.settings, self.step
         micro, per_step = settings.accumulation, settings.global_batch_size
         loader = BatchLoader(
-            self.data["train"], settings.micro_batch_size, start_sample=self.step * per_step, num_workers=settings.num_workers
+            self.data["train"],
+            settings.micro_batch_size,
+            start_sample=self.step * per_step,
+            num_workers=settings.num_workers,
         )
         batches = iter(loader)
         self.model.train()
@@ -112,10 +119,14 @@ class PretrainingRun:
                     if log_now:
                         total, masked_lm, pair = losses.tolist()
                         if not np.isfinite(total) or not np.isfinite(norm):
-                            raise UserError(f"loss or gradient is not finite at step {self.step}; lower --max_lr")
+                            raise UserError(
+                                f"loss or gradient is not finite at step {self.step}; lower --max_lr"
+                            )
                         seconds = time.perf_counter() - clock
                         speed = (self.step - logged) / seconds
-                        row = dict(step=self.step, loss=total, lm_loss=masked_lm, sop_loss=pair, learning_rate=rate)
+                        row = dict(
+                            step=self.step, loss=total, lm_loss=masked_lm, sop_loss=pair, learning_rate=rate
+                        )
                         row |= dict(grad_norm=norm, tokens=self.tokens, samples_per_second=speed * per_step)
                         row |= dict(tokens_per_second=(self.tokens - tokens) / seconds)
                         self.metrics.append(**row)
@@ -137,7 +148,9 @@ class PretrainingRun:
     def _evaluate(self):
         for name in ("valid", "test"):
             if len(self.data[name]):
-                row = evaluate(self.model, self.data[name], self.settings.micro_batch_size, self.settings.eval_iters)
+                row = evaluate(
+                    self.model, self.data[name], self.settings.micro_batch_size, self.settings.eval_iters
+                )
                 self.metrics.append(step=self.step, eval=name, **row)
                 scores = ", ".join(f"{key}: {value:.4f}" for key, value in row.items())
                 self.progress.say(f"{name} step {self.step}, {scores}")
@@ -146,7 +159,11 @@ class PretrainingRun:
         """Checkpoint now, and drop the checkpoints that are no longer needed."""
         if (self.folder / f"model_{self.step}").exists():
             return
-        state = {"corpus": self.data.fingerprint, "tokens": self.tokens, "metrics_offset": self.metrics.offset}
+        state = {
+            "corpus": self.data.fingerprint,
+            "tokens": self.tokens,
+            "metrics_offset": self.metrics.offset,
+        }
         save_checkpoint(self.folder, self.step, self.model, self.optimizer, state)
         prune(self.folder, self.settings.keep, self.settings.save_steps)
 
@@ -174,7 +191,9 @@ def step_seed(seed, step):
 def select_device(device):
     """Set Paddle's device; UserError when it isn't there."""
     if device.startswith("gpu") and not paddle.device.is_compiled_with_cuda():
-        raise UserError("--device gpu: this Paddle has no GPU support; see the GPU line in environment.yml, or use --device cpu")
+        raise UserError(
+            "--device gpu: this Paddle has no GPU support; see the GPU line in environment.yml, or use --device cpu"
+        )
     paddle.set_device(device)
 
 

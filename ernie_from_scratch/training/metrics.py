@@ -25,7 +25,9 @@ class MetricsLog:
 
     def append(self, **row):
         """Write one row; floats are rounded to 9 significant digits so that equal runs give equal files."""
-        row = {key: float(f"{value:.9g}") if isinstance(value, float) else value for key, value in row.items()}
+        row = {
+            key: float(f"{value:.9g}") if isinstance(value, float) else value for key, value in row.items()
+        }
         self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         self._file.flush()
 

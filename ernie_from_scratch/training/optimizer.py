@@ -5,11 +5,13 @@ from paddle import nn
 
 
 def decays(name):
-    """True when the parameter called `name` in the state dict takes weight decay (every weight but biases and norms)."""
+    """True when the parameter called `name` in the state dict takes weight decay: all but biases and norms."""
     return not (name.endswith("bias") or "norm" in name)
 
 
-def build_optimizer(model, learning_rate, weight_decay=0.01, grad_clip=1.0, beta1=0.9, beta2=0.999, epsilon=1e-8):
+def build_optimizer(
+    model, learning_rate, weight_decay=0.01, grad_clip=1.0, beta1=0.9, beta2=0.999, epsilon=1e-8
+):
     """Build AdamW (Loshchilov and Hutter 2019, algorithm 2) over all trainable parameters of `model`.
 
     Args:

@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 LOG_LINE = (
-    "global step %d, loss: %.6f, lm_loss: %.6f, sop_loss: %.6f, speed: %.2f steps/s, ips: %.2f seqs/s, learning rate: %.5e"
+    "global step %d, loss: %.6f, lm_loss: %.6f, sop_loss: %.6f, "
+    "speed: %.2f steps/s, ips: %.2f seqs/s, learning rate: %.5e"
 )
 
 
@@ -25,7 +26,12 @@ class TrainingProgress:
 
     def __enter__(self):
         if not self.quiet and self.console.is_terminal:
-            columns = [TextColumn("pretraining"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}")]
+            columns = [
+                TextColumn("pretraining"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+            ]
             self._bar = Progress(*columns, TimeRemainingColumn(), console=self.console)
             self._bar.start()
             self._task = self._bar.add_task("", total=self.total, note="")
@@ -43,12 +49,21 @@ class TrainingProgress:
     def say(self, text):
         """One line that stays."""
         if not self.quiet:
-            self._bar.console.print(text, highlight=False) if self._bar else print(text, file=sys.stderr, flush=True)
+            self._bar.console.print(text, highlight=False) if self._bar else print(
+                text, file=sys.stderr, flush=True
+            )
 
     def log(self, row, steps_per_second):
         """Print a metrics row in the peers' form and put the essentials beside the bar."""
         sop_loss = row.get("sop_loss") or 0.0
-        numbers = (row["step"], row["loss"], row["lm_loss"], sop_loss, steps_per_second, row["samples_per_second"])
+        numbers = (
+            row["step"],
+            row["loss"],
+            row["lm_loss"],
+            sop_loss,
+            steps_per_second,
+            row["samples_per_second"],
+        )
         self.say(LOG_LINE % (*numbers, row["learning_rate"]))
         if self._bar:
             note = f"loss {row['loss']:.3f}  {row['tokens_per_second'] / 1000:.1f}k tokens/s"

@@ -29,7 +29,9 @@ class WarmupDecay(LRScheduler):
         if kind not in DECAY_KINDS:
             raise UserError(f"unknown decay {kind!r}; choose one of {', '.join(DECAY_KINDS)}")
         if warmup_steps >= decay_steps:
-            raise UserError(f"warm-up of {warmup_steps} steps does not end before decay_steps={decay_steps}; lower warmup_rate")
+            raise UserError(
+                f"warm-up of {warmup_steps} steps does not end before decay_steps={decay_steps}; lower warmup_rate"
+            )
         self.max_lr, self.min_lr = float(max_lr), float(min_lr)
         self.warmup_steps, self.decay_steps, self.kind = warmup_steps, decay_steps, kind
         super().__init__(learning_rate=self.max_lr)

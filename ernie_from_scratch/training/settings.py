@@ -14,24 +14,39 @@ def option(default, help, aliases=(), choices=None):
     return field(default=default, metadata={"help": help, "aliases": tuple(aliases), "choices": choices})
 
 
+AT_LEAST_ONE = (
+    "max_seq_len micro_batch_size max_steps checkpoint_steps save_steps logging_freq keep eval_iters".split()
+)
+
+
 @dataclass
 class PretrainSettings:
     """Settings of one pretraining run; `check()` raises UserError before anything is built."""
 
-    input_dir: str | None = option(None, "prefix of a prepared corpus, a folder of them, or 'weight prefix weight prefix'")
+    input_dir: str | None = option(
+        None, "prefix of a prepared corpus, a folder of them, or 'weight prefix weight prefix'"
+    )
     output_dir: str | None = option(None, "run folder; the same command continues a run that was stopped")
     model_name_or_path: str | None = option(None, "folder or name with the starting weights")
     config_name: str | None = option(None, "preset to start from random weights, such as tiny")
     ernie_config_file: str | None = option(None, "config.json to start from random weights")
-    tokenizer_name_or_path: str | None = option(None, "vocab.txt, folder or name; default: the corpus's own vocabulary")
+    tokenizer_name_or_path: str | None = option(
+        None, "vocab.txt, folder or name; default: the corpus's own vocabulary"
+    )
     split: str = option("949,50,1", "shares of documents for train, valid and test")
     max_seq_len: int = option(512, "longest row in tokens, [CLS] and [SEP] included")
     micro_batch_size: int = option(8, "rows of one forward pass", aliases=("micro_bsz",))
-    global_batch_size: int | None = option(None, "rows of one optimizer step; default: micro_batch_size", aliases=("global_bsz",))
-    masking: str = option("word", "unit that is masked whole", choices=("char", "word", "phrase", "entity", "knowledge"))
+    global_batch_size: int | None = option(
+        None, "rows of one optimizer step; default: micro_batch_size", aliases=("global_bsz",)
+    )
+    masking: str = option(
+        "word", "unit that is masked whole", choices=("char", "word", "phrase", "entity", "knowledge")
+    )
     masked_lm_prob: float = option(0.15, "share of tokens that are masked")
     max_ngrams: int = option(3, "longest run of units masked together")
-    sentence_pairs: str = option("sop", "second objective: order, adjacency, or none", choices=("sop", "nsp", "none"))
+    sentence_pairs: str = option(
+        "sop", "second objective: order, adjacency, or none", choices=("sop", "nsp", "none")
+    )
     short_seq_prob: float = option(0.1, "share of samples with a random shorter length")
     max_lr: float = option(1e-4, "highest learning rate", aliases=("learning_rate",))
     min_lr: float = option(1e-5, "learning rate at decay_steps and after")
@@ -65,19 +80,24 @@ class PretrainSettings:
         sources = [n for n in ("model_name_or_path", "config_name", "ernie_config_file") if getattr(self, n)]
         if len(sources) != 1:
             found = " and ".join(f"--{n}" for n in sources) or "none of them"
-            raise UserError(f"give one of --model_name_or_path, --config_name, --ernie_config_file; found {found}")
-        for name in "max_seq_len micro_batch_size max_steps checkpoint_steps save_steps logging_freq keep eval_iters".split():
+            raise UserError(
+                f"give one of --model_name_or_path, --config_name, --ernie_config_file; found {found}"
+            )
+        for name in AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} is {getattr(self, name)}; it must be at least 1")
         self.global_batch_size = self.global_batch_size or self.micro_batch_size
-        if self.global_batch_size % self.micro_batch_size:
+        rest = self.global_batch_size % self.micro_batch_size
+        if rest:
             raise UserError(
                 f"--global_batch_size {self.global_batch_size} is not a multiple of --micro_batch_size "
-                f"{self.micro_batch_size}; nearest: {self.global_batch_size // self.micro_batch_size * self.micro_batch_size or self.micro_batch_size}"
+                f"{self.micro_batch_size}; nearest: {max(self.global_batch_size - rest, self.micro_batch_size)}"
             )
         self.decay_steps = self.decay_steps or self.max_steps
         if not 0 <= self.warmup_rate < 1:
-            raise UserError(f"--warmup_rate is {self.warmup_rate}; it is a share of decay_steps, from 0 to below 1")
+            raise UserError(
+                f"--warmup_rate is {self.warmup_rate}; it is a share of decay_steps, from 0 to below 1"
+            )
         return self
 
     @property

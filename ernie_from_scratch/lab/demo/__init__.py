@@ -58,7 +58,9 @@ def _facts_demo(settings, folder):
     journey.run("pretrain", lambda: _pretrain(settings, folder, prefix, console))
     journey.run("cloze", lambda: _cloze(settings, arms, config_file, vocabulary))
     tell = lambda line: console.print(f"    {line}")  # noqa: E731
-    tuned = journey.run("finetune", lambda: sentiment.finetune_both(arms["entity"], folder / "sentiment", tell))
+    tuned = journey.run(
+        "finetune", lambda: sentiment.finetune_both(arms["entity"], folder / "sentiment", tell)
+    )
     journey.run("export", lambda: _export(tuned["model"], folder / "exported"))
     journey.run("serve", lambda: serving.serve_and_ask(folder / "exported"))
     journey.run("report", lambda: write_report(settings, folder, journey))
@@ -83,14 +85,20 @@ def _pretrain(settings, folder, prefix, console):
     pretraining.pretrain_side_by_side(pair, console, at_once)
     last = {masking: arm.rows()[-1] for masking, arm in zip(ARMS, pair, strict=True)}
     tokens = {masking: row["tokens"] for masking, row in last.items()}
-    said = ", ".join(f"{masking}: loss {last[masking]['loss']:.2f} after {tokens[masking] / 1e6:.1f} M tokens" for masking in ARMS)
+    parts = [
+        f"{masking}: loss {row['loss']:.2f} after {row['tokens'] / 1e6:.1f} M tokens"
+        for masking, row in last.items()
+    ]
+    said = ", ".join(parts)
     return {"tokens": tokens, "last": last, "said": said}
 
 
 def _cloze(settings, arms, config_file, vocabulary):
     found = cloze.ask(arms, config_file, vocabulary, text_stages.probes_of(settings), settings.seed)
     shown = {
-        (row["masking"], row["probes"]): row["accuracy"] for row in found["rows"] if row["strategy"] == "left_to_right"
+        (row["masking"], row["probes"]): row["accuracy"]
+        for row in found["rows"]
+        if row["strategy"] == "left_to_right"
     }
     parts = [
         f"{kind}: entity {100 * shown['entity', kind]:.1f} %, character {100 * shown['char', kind]:.1f} %"
@@ -104,7 +112,10 @@ def _export(model, target):
 
     shutil.rmtree(target, ignore_errors=True)  # an export that was cut off before its stage was noted
     record = export(model, target, quiet=True)
-    return {"max_difference": record["max_difference"], "said": f"largest difference {record['max_difference']:.1e}"}
+    return {
+        "max_difference": record["max_difference"],
+        "said": f"largest difference {record['max_difference']:.1e}",
+    }
 
 
 def summary(results):

@@ -27,14 +27,25 @@ def run(settings, folder):
     """Run or continue the demo on `settings.text`; returns the stages' results by name."""
     console = Console(highlight=False)
     journey = Journey(folder, settings.deciding(), TITLES, console)
-    vocabulary, prefix, arm_folder = folder / "vocab.txt", folder / "prepared" / "text", folder / "pretrain_word"
+    vocabulary, prefix, arm_folder = (
+        folder / "vocab.txt",
+        folder / "prepared" / "text",
+        folder / "pretrain_word",
+    )
     journey.run("vocabulary", lambda: text_stages.write_vocabulary(settings.text, vocabulary))
-    journey.run("prepare", lambda: text_stages.write_prepared(settings.text, prefix, vocabulary, segmenter="builtin"))
-    journey.run("pretrain", lambda: pretrain(settings, folder, prefix, journey.result("vocabulary")["size"], console))
+    journey.run(
+        "prepare", lambda: text_stages.write_prepared(settings.text, prefix, vocabulary, segmenter="builtin")
+    )
+    journey.run(
+        "pretrain", lambda: pretrain(settings, folder, prefix, journey.result("vocabulary")["size"], console)
+    )
     journey.run("fill", lambda: fill(settings.text, arm_folder / "final", console))
     journey.run("report", lambda: {"said": str(runs_report([arm_folder], folder / "report.html"))})
     console.print(f"The model is in {arm_folder / 'final'}; ask it yourself:")
-    console.print(f"    ernie predict --task fill-mask --model {arm_folder / 'final'} --text '…[MASK][MASK]…'", soft_wrap=True)
+    console.print(
+        f"    ernie predict --task fill-mask --model {arm_folder / 'final'} --text '…[MASK][MASK]…'",
+        soft_wrap=True,
+    )
     return {name: journey.result(name) for name in TITLES}
 
 
@@ -54,12 +65,16 @@ def fill(text, model, console):
     ask, segmenter, shown = pipeline("fill-mask", model=str(model)), make_segmenter("builtin"), []
     for sentence in readable_sentences(text):
         words = segmenter.words(sentence)
-        number = max(range(len(words)), key=lambda i: (2 <= len(words[i]) <= 3 and words[i].isalnum(), -abs(i - len(words) / 2)))
+        number = max(
+            range(len(words)),
+            key=lambda i: (2 <= len(words[i]) <= 3 and words[i].isalnum(), -abs(i - len(words) / 2)),
+        )
         start = sum(map(len, words[:number]))
         hidden = sentence[:start] + "[MASK]" * len(words[number]) + sentence[start + len(words[number]) :]
         answers = [f"{found['token_str']} {found['score']:.2f}" for found in ask(hidden, top_k=3)]
         shown.append({"text": hidden, "hidden": words[number], "filled": answers})
-        console.print(f"    {hidden.replace('[MASK]', '＿')}  [dim]hidden[/dim] {words[number]}  [dim]filled[/dim] {', '.join(answers)}")
+        gap = hidden.replace("[MASK]", "＿")
+        console.print(f"    {gap}  [dim]hidden[/dim] {words[number]}  [dim]filled[/dim] {', '.join(answers)}")
     return {"sentences": shown, "said": f"{len(shown)} sentences"}
 
 

@@ -47,11 +47,14 @@ def write_report(settings, folder, journey):
             [
                 Picture(
                     lambda theme: cloze_figure(found["rows"], theme, found["majority"]),
-                    "Share of questions whose whole name is filled in rightly, after pretraining; the short line is the "
-                    "untrained network. Unseen combinations put known turns together in a way the corpus never does; "
-                    "differently worded questions use turns of phrase that it never uses.",
+                    "Share of questions whose whole name is filled in rightly, after pretraining; the short"
+                    " line is the untrained network. Unseen combinations put known turns together in a way "
+                    "the corpus never does; differently worded questions use turns of phrase that it never "
+                    "uses.",
                 ),
-                examples_table(found["questions"], "Questions and answers, filled all at once. ＿ marks what is hidden."),
+                examples_table(
+                    found["questions"], "Questions and answers, filled all at once. ＿ marks what is hidden."
+                ),
             ],
         ),
         Section(
@@ -59,8 +62,9 @@ def write_report(settings, folder, journey):
             items=[
                 Fragment(
                     masked_examples(settings, folder, maskings),
-                    "The same rows as each network sees them. Entity masking hides whole names, character masking any 15 % "
-                    "of the characters, so a name can be completed from its own remaining characters.",
+                    "The same rows as each network sees them. Entity masking hides whole names, character "
+                    "masking any 15 % of the characters, so a name can be completed from its own remaining "
+                    "characters.",
                 )
             ],
         ),
@@ -69,13 +73,14 @@ def write_report(settings, folder, journey):
             items=[
                 Picture(
                     lambda theme: loss_curves(runs, theme, vocab_size=vocabulary_size),
-                    "Training loss: masked language model plus sentence order. The flat part at the start is the time in "
-                    "which only the frequency of characters is learnt; the fall after it is facts being learnt.",
+                    "Training loss: masked language model plus sentence order. The flat part at the start "
+                    "is the time in which only the frequency of characters is learnt; the fall after it is "
+                    "facts being learnt.",
                 ),
                 Picture(
                     lambda theme: learning_rate_curve(runs, theme),
-                    "Learning rate: linear warm-up, then linear decay to zero. ERNIE normalizes after each layer, and such "
-                    "networks need the warm-up.",
+                    "Learning rate: linear warm-up, then linear decay to zero. ERNIE normalizes after each "
+                    "layer, and such networks need the warm-up.",
                 ),
             ],
         ),
@@ -84,8 +89,9 @@ def write_report(settings, folder, journey):
             items=[
                 Picture(
                     lambda theme: score_bars(scores, theme, chance=0.5),
-                    "Accuracy on test reviews after fine-tuning, mean and deviation of three seeds. Pretrained weights have "
-                    "read unlabelled notes of the same kind, and no review of the task.",
+                    "Accuracy on test reviews after fine-tuning, mean and deviation of three seeds. "
+                    "Pretrained weights have read unlabelled notes of the same kind, and no review of the "
+                    "task.",
                 ),
                 served_table(journey.result("serve")["answers"]),
             ],
@@ -106,7 +112,11 @@ def served_table(answers):
 
 
 def timing_table(journey):
-    rows = [[journey.titles[name], kept["said"], kept["seconds"]] for name in journey.titles if (kept := journey.result(name))]
+    rows = [
+        [journey.titles[name], kept["said"], kept["seconds"]]
+        for name in journey.titles
+        if (kept := journey.result(name))
+    ]
     return Table(["stage", "result", "seconds"], rows)
 
 

@@ -7,7 +7,14 @@ import time
 from pathlib import Path
 
 import yaml
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.training.metrics import read_metrics
@@ -22,7 +29,9 @@ class Arm:
         self.folder = Path(settings.output_dir)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self._file = self.folder.with_suffix(".yaml")
-        self._file.write_text(yaml.safe_dump(settings.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf8")
+        self._file.write_text(
+            yaml.safe_dump(settings.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf8"
+        )
         self._log = self.folder.with_suffix(".log")
         self._environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         self.process = None
@@ -30,7 +39,9 @@ class Arm:
     def start(self):
         command = [sys.executable, "-m", "ernie_from_scratch", "pretrain", "--config", str(self._file)]
         with open(self._log, "ab") as log:
-            self.process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                command, env=self._environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
 
     def rows(self):
         """Training rows of metrics.jsonl so far."""
@@ -42,7 +53,9 @@ class Arm:
         code = self.process.poll()
         if code:
             last = self._log.read_text(encoding="utf8", errors="replace").strip().splitlines()[-1:]
-            raise UserError(f"pretraining {self.label} ended with code {code}: {''.join(last)}; whole log: {self._log}")
+            raise UserError(
+                f"pretraining {self.label} ended with code {code}: {''.join(last)}; whole log: {self._log}"
+            )
         return code is None
 
     def stop(self):
@@ -57,10 +70,17 @@ def pretrain_side_by_side(arms, console, at_once):
 
     Stopped by Ctrl-C or SIGTERM, every arm writes a checkpoint first; the next call continues from there.
     """
-    columns = (TextColumn("    {task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("    {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     waiting, running = list(arms), []
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
-        tasks = {arm.label: progress.add_task(arm.label, total=arm.settings.max_steps, note="") for arm in arms}
+        tasks = {
+            arm.label: progress.add_task(arm.label, total=arm.settings.max_steps, note="") for arm in arms
+        }
         try:
             while waiting or running:
                 while waiting and len(running) < at_once:

@@ -10,12 +10,15 @@ FINETUNING = dict(num_train_epochs=8, learning_rate=3e-4, batch_size=32, max_seq
 
 
 def finetune_both(pretrained, folder, progress=None):
-    """Fine-tune `pretrained` and the same network with random weights; test accuracies by start, and the best model.
+    """Fine-tune `pretrained`, and the same network from random weights.
 
     Returns:
-        JSON-able dict: `scores` (start -> test accuracy per seed), `model` (folder of the pretrained start's first seed).
+        JSON-able dict: `scores` (start -> test accuracy per seed), `model` (folder of
+        the first pretrained one).
     """
-    files = {name: str(DATA_FOLDER / "tasks" / "sentiment" / f"{name}.tsv") for name in ("train", "dev", "test")}
+    files = {
+        name: str(DATA_FOLDER / "tasks" / "sentiment" / f"{name}.tsv") for name in ("train", "dev", "test")
+    }
     scores = {"pretrained": [], "random": []}
     for start, found in scores.items():
         for seed in SEEDS:
@@ -31,5 +34,7 @@ def finetune_both(pretrained, folder, progress=None):
             found.append(result["test"]["accuracy"])
             if progress:
                 progress(f"{start} weights, seed {seed}: {100 * found[-1]:.1f} % of the test reviews right")
-    said = "; ".join(f"{start} {100 * mean(found):.1f} ± {100 * stdev(found):.1f} %" for start, found in scores.items())
+    said = "; ".join(
+        f"{start} {100 * mean(found):.1f} ± {100 * stdev(found):.1f} %" for start, found in scores.items()
+    )
     return {"scores": scores, "model": str(folder / "pretrained_seed1"), "said": said}

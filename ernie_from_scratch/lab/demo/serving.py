@@ -49,4 +49,9 @@ def serve_and_ask(model):
         answers = [{"text": text, "answer": server.ask(text)} for text in REVIEWS]
         url = server.url
     code = server.process.returncode
-    return {"url": url, "answers": answers, "exit_code": code, "said": f"asked {len(answers)} reviews at {url}, stopped"}
+    return {
+        "url": url,
+        "answers": answers,
+        "exit_code": code,
+        "said": f"asked {len(answers)} reviews at {url}, stopped",
+    }

@@ -36,7 +36,9 @@ class Journey:
             with atomic_write(kept) as temporary:
                 temporary.write_text(json.dumps(settings, ensure_ascii=False, indent=1), encoding="utf8")
         except OSError as error:
-            raise UserError(f"cannot write {self.folder}: {error.strerror}; choose another --output_dir") from error
+            raise UserError(
+                f"cannot write {self.folder}: {error.strerror}; choose another --output_dir"
+            ) from error
 
     def _refuse_other(self, earlier, settings):
         for name in settings:
@@ -59,7 +61,7 @@ class Journey:
         number = f"[bold]{list(self.titles).index(name) + 1}/{len(self.titles)}[/bold] {self.titles[name]}"
         kept = self.result(name)
         if kept is not None:
-            self.console.print(f"{number}: done before. {kept.get('said', '')}")
+            self.console.print(f"{number}: done before. {kept.get('said', '')}", soft_wrap=True)
             return kept
         self.console.print(f"{number} …")
         start = time.perf_counter()
@@ -67,5 +69,7 @@ class Journey:
         result["seconds"] = round(time.perf_counter() - start, 1)
         with atomic_write(self.folder / "stages" / f"{name}.json") as temporary:
             temporary.write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf8")
-        self.console.print(f"    [green]done[/green] in {result['seconds']} s. {result.get('said', '')}")
+        self.console.print(
+            f"    [green]done[/green] in {result['seconds']} s. {result.get('said', '')}", soft_wrap=True
+        )
         return result

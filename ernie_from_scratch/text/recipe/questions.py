@@ -9,16 +9,15 @@ from ernie_from_scratch.text.recipe.patterns import load_relations
 from ernie_from_scratch.text.recipe.worder import Worder
 
 QUESTIONS_PER_CONTEXT = 2
-SEED = 1234  # of the wordings that contexts leave to the cloze probes
 
 
-def paragraphs(facts: list[Fact], questions: int, name: str, rng: random.Random) -> Iterator[dict]:
+def paragraphs(facts: list[Fact], questions: int, name: str, seed: int) -> Iterator[dict]:
     """Yields paragraphs in SQuAD's form until `questions` questions are asked; `name` begins their ids.
 
     Every question's subject stands once in its context, and so does the answer.
     """
-    relations = load_relations()
-    themes, worder = Themes(facts, relations), Worder(relations, SEED, rng)
+    rng, relations = random.Random(f"qa:{seed}:{name}"), load_relations()
+    themes, worder = Themes(facts, relations), Worder(relations, seed, rng)
     asked = number = 0
     contexts: set[str] = set()
     while asked < questions:

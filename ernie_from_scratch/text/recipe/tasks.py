@@ -78,7 +78,7 @@ def qa_set(facts: dict[str, list[Fact]], seed: int) -> dict[str, str]:
     """SQuAD-style json."""
     files = {}
     for split, size in SIZES["qa"].items():
-        data = list(paragraphs(facts[split], size, split, random.Random(f"qa:{seed}:{split}")))
+        data = list(paragraphs(facts[split], size, split, seed))
         files[f"{split}.json"] = (
             json.dumps({"version": "1.0", "data": data}, ensure_ascii=False, indent=1) + "\n"
         )

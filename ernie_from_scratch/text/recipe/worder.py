@@ -76,16 +76,16 @@ class Worder:
         return relation.prefixes[prefix].pattern.source in taken or relation.suffixes[suffix].source in taken
 
     def _prefix(self, relation: Relation, verb: int, place: str) -> int:
-        """None for a quarter of the sentences, else a connective that fits the place, or a source."""
+        """None for two fifths of the sentences, else a connective that fits the place, or a source."""
         chance = self.rng.random()
-        if chance < 0.25:
+        if chance < 0.4:
             place = "any"
-        elif chance >= 0.6 and not relation.verbs[verb].links_only:
+        elif chance >= 0.7 and not relation.verbs[verb].links_only:
             place = "source"
         return self.rng.choice(self.prefixes[relation.name][place])
 
     def _suffix(self, relation: Relation) -> int:
-        return 0 if self.rng.random() < 0.2 else self.rng.randrange(len(relation.suffixes))
+        return 0 if self.rng.random() < 0.45 else self.rng.randrange(len(relation.suffixes))
 
 
 def _prefixes_by_place(relation: Relation) -> dict[str, list[int]]:

@@ -1,0 +1,51 @@
+# make help lists the targets. Everything runs from the virtual environment in .venv, which `make setup` makes.
+.DEFAULT_GOAL := help
+.PHONY: help run test setup lab lint format test-notebooks test-parallel bench lock clean
+
+BIN := .venv/bin
+READY := .venv/.ready
+WORKERS ?= 2
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{ printf "  make %-15s %s\n", $$1, $$2 }'
+
+run: setup  ## the whole path in minutes: pretrain, ask, fine-tune, export, serve (ARGS="--text FILE" for your own text)
+	$(BIN)/ernie demo $(ARGS)
+
+test: setup  ## all tests, guards and notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval -n $(WORKERS) --dist loadfile
+
+setup: $(READY)  ## make .venv and install the locked set; does nothing when that is done (PYTHON=python3.12 chooses)
+
+$(READY): requirements.lock pyproject.toml setup.py $(wildcard helpers_cpp/*)
+	@sh tools/setup.sh "$(PYTHON)"
+	@touch $@
+
+lab: setup  ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+lint: setup  ## style, formatting and import layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+format: setup  ## let ruff put style and formatting right
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+test-notebooks: setup  ## the notebooks alone: each cell runs and gives its committed output
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval -n $(WORKERS) --dist loadfile notebooks
+
+test-parallel: setup  ## the tests that start several processes
+	$(BIN)/python -m pytest -m parallel tests
+
+bench: setup  ## every table of RESULTS.md; minutes to hours
+	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+lock:  ## resolve requirements.lock and environment.yml anew (needs uv)
+	python3 tools/lock.py
+
+clean:  ## remove build products and caches; .venv and runs stay
+	rm -rf build *.egg-info ernie_from_scratch/_helpers*.so
+	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +

@@ -1,0 +1,396 @@
+"""The frame of `ernie`: commands, flags, YAML files, and mistakes that end in one line and exit code 2."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ernie_from_scratch.commands import main as frame
+from ernie_from_scratch.commands.arguments import Parser, add_settings, from_mapping, read_settings
+from ernie_from_scratch.config import UserError
+
+
+@dataclass
+class Settings:
+    input_dir: Path = field(metadata={"help": "prepared corpora"})
+    max_seq_len: int = field(default=512, metadata={"help": "longest row"})
+    max_lr: float = field(default=1e-4, metadata={"help": "100% of the rate", "aliases": ("learning_rate",)})
+    use_amp: bool = field(default=False, metadata={"help": "mixed precision"})
+    masking: str = field(default="word", metadata={"help": "unit", "choices": ("char", "word", "entity")})
+    gpus: list[int] | None = field(default=None, metadata={"help": "devices"})
+    decay_steps: int | None = field(default=None, metadata={"help": "steps"})
+
+
+def settings(line, **kwargs):
+    parser = Parser(prog="ernie pretrain", **kwargs)
+    add_settings(parser, Settings)
+    return read_settings(Settings, parser.parse_args(line.split()))
+
+
+def ernie(*argv, capsys):
+    code = frame.main(list(argv))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def one_line(capsys, *argv):
+    """The message of a run that must end as a user's mistake: exit code 2, one line on stderr."""
+    code, out, err = ernie(*argv, capsys=capsys)
+    assert code == 2 and out == "" and err.count("\n") == 1 and err.startswith("error: ")
+    return err
+
+
+# Flags
+
+
+def test_defaults_and_typed_values():
+    assert settings("--input_dir d") == Settings(Path("d"))
+    given = settings(
+        "--input_dir d --max_seq_len=128 --max_lr 1e-3 --masking entity --gpus 0 1 --decay_steps 2e5"
+    )
+    assert given == Settings(Path("d"), 128, 1e-3, False, "entity", [0, 1], 200_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("--use_amp", True),
+        ("--use_amp true", True),
+        ("--use_amp=True", True),
+        ("--use_amp 1", True),
+        ("--use_amp false", False),
+        ("--use_amp False", False),
+        ("--use_amp=no", False),
+        ("--use_amp --max_seq_len 8", True),
+        ("", False),
+    ],
+)
+def test_booleans_bare_and_with_a_value(text, value):
+    assert settings(f"--input_dir d {text}").use_amp is value
+
+
+def test_other_names_and_dashes():
+    assert settings("--input-dir d --learning_rate 0.5 --max-seq-len=7").max_lr == 0.5
+    assert settings("--input-dir d --max-seq-len=7").max_seq_len == 7
+    assert settings("--input_dir a-b --decay_steps none") == Settings(Path("a-b"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--input_dir d --max_seq_length 8", "unknown flag: --max_seq_length; did you mean --max_seq_len?"),
+        ("--input_dir d --max_seq_length=8", "unknown flag: --max_seq_length; did you mean --max_seq_len?"),
+        ("--input_dir d --zzz", "unknown flag: --zzz; `ernie pretrain --help` shows the flags"),
+        (
+            "--input_dir d --max_seq 8",
+            "unknown flag: --max_seq; did you mean --max_seq_len?",
+        ),  # no abbreviations
+        ("--input_dir d stray", "unexpected argument: stray"),
+        ("--input_dir d --max_seq_len 1.5", "--max_seq_len is '1.5'; give a whole number"),
+        ("--input_dir d --max_seq_len nan", "--max_seq_len is 'nan'; give a whole number"),
+        ("--input_dir d --max_seq_len inf", "--max_seq_len is 'inf'; give a whole number"),
+        ("--input_dir d --max_lr high", "--max_lr is 'high'; give a number"),
+        ("--input_dir d --use_amp maybe", "--use_amp is 'maybe'; give true or false"),
+        ("--input_dir d --masking wrod", "give one of char, word, entity (did you mean word?)"),
+        ("--input_dir d --gpus 0 x", "--gpus is ['0', 'x']; give a whole number"),
+        ("--input_dir", "expected one argument"),
+        ("", "--input_dir is missing: prepared corpora"),
+    ],
+)
+def test_wrong_flags_are_named(line, message):
+    with pytest.raises(UserError) as caught:
+        settings(line)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+# YAML files
+
+
+def yaml_settings(tmp_path, text, line=""):
+    path = tmp_path / "run.yaml"
+    path.write_text(textwrap.dedent(text), encoding="utf-8")
+    return settings(f"--config {path} {line}")
+
+
+def test_flags_win_over_yaml_and_yaml_over_defaults(tmp_path):
+    text = "input_dir: d\nmax_seq_len: 64\nlearning_rate: 1e-3\nuse_amp: yes\ngpus: [0, 1]\n"
+    merged = yaml_settings(tmp_path, text, "--max_seq_len 32 --use_amp false")
+    assert merged == Settings(Path("d"), 32, 1e-3, False, "word", [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("input_dir: d\nmax_seq_length: 8", "unknown key: max_seq_length in"),
+        ("input_dir: d\nmax_seq_length: 8", "did you mean max_seq_len?"),
+        ("input_dir: d\nmax_seq_len: long", "max_seq_len is 'long' in"),
+        ("input_dir: d\nmax_seq_len: true", "max_seq_len is True in"),
+        ("input_dir: d\nmax_seq_len: [1]", "max_seq_len is [1] in"),
+        ("input_dir: d\nmax_seq_len:", "max_seq_len is an empty value in"),
+        ("input_dir: d\nuse_amp: 2", "give true or false"),
+        ("input_dir: d\nmasking: no", "give one of char, word, entity"),
+        ("input_dir: d\nmax_lr: 1\nlearning_rate: 2", "given twice: max_lr and learning_rate in"),
+        ("input_dir: d\n1: 2", "unknown key: 1 in"),
+        ("- input_dir", "no settings:"),
+        ("max_lr: [", "not YAML:"),
+        ("input_dir: d\n\tmax_lr: 1", "not YAML:"),
+    ],
+)
+def test_wrong_yaml_is_named(tmp_path, text, message):
+    with pytest.raises(UserError) as caught:
+        yaml_settings(tmp_path, text)
+    assert message in str(caught.value) and "run.yaml" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_yaml_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(UserError, match="cannot read the settings: .*none.yaml; No such file"):
+        settings(f"--config {tmp_path / 'none.yaml'}")
+    with pytest.raises(UserError, match="cannot read the settings"):
+        settings(f"--config {tmp_path}")
+    (tmp_path / "latin.yaml").write_bytes("input_dir: é".encode("latin-1"))
+    with pytest.raises(UserError, match="not UTF-8"):
+        settings(f"--config {tmp_path / 'latin.yaml'}")
+
+
+def test_empty_yaml_file_means_defaults(tmp_path):
+    assert yaml_settings(tmp_path, "# nothing yet\n", "--input_dir d") == Settings(Path("d"))
+
+
+def test_a_field_type_without_a_flag_is_a_bug_not_a_user_error():
+    @dataclass
+    class Odd:
+        pair: dict = field(default_factory=dict)
+
+    with pytest.raises(TypeError, match="no flag can be made"):
+        add_settings(Parser(prog="x"), Odd)
+    with pytest.raises(TypeError):
+        from_mapping(Odd, {"pair": {}})
+
+
+def test_help_shows_names_values_and_defaults(capsys):
+    parser = Parser(prog="ernie pretrain", description="Examples:\n  ernie pretrain --input_dir d")
+    add_settings(parser, Settings)
+    parser.print_help()
+    out = " ".join(capsys.readouterr().out.split())
+    assert "--max_lr, --learning_rate X 100% of the rate (default: 0.0001)" in out
+    assert "{char,word,entity}" in out and "[true|false]" in out and "(default: false)" in out
+    assert "Examples: ernie pretrain --input_dir d" in out
+
+
+# Choosing a command
+
+
+def test_version_and_overview(capsys):
+    code, out, _ = ernie("--version", capsys=capsys)
+    assert code == 0 and out.startswith("ernie_from_scratch 0.")
+    for argv in ([], ["--help"], ["help"]):
+        code, out, _ = ernie(*argv, capsys=capsys)
+        assert code == 0 and "Examples:" in out and "  doctor" in out
+
+
+def test_help_of_a_command(capsys):
+    code, out, _ = ernie("doctor", "--help", capsys=capsys)
+    assert code == 0 and "--json" in out and "Examples:" in out
+    assert ernie("help", "doctor", capsys=capsys)[:2] == (0, out)
+
+
+def test_unknown_command_and_flag(capsys):
+    assert "unknown command: docter; did you mean doctor?" in one_line(capsys, "docter")
+    assert "unknown command: qqqq; `ernie --help`" in one_line(capsys, "qqqq")
+    assert "unknown flag before the command: --frobnicate" in one_line(capsys, "--frobnicate")
+    assert "did you mean --json?" in one_line(capsys, "doctor", "--jsn")
+    assert "unknown command: main" in one_line(capsys, "main")  # a file of the frame is no command
+
+
+@pytest.mark.parametrize("name", frame.command_names())
+def test_each_command_teaches(name, capsys):
+    """Every command has a summary of one line, and examples that name it."""
+    module = frame.load(name)
+    assert module.__doc__ and len(module.HELP.strip().splitlines()[0]) <= 110
+    assert f"ernie {name}" in module.HELP
+    code, out, _ = ernie(name, "--help", capsys=capsys)
+    assert code == 0 and f"usage: ernie {name}" in out
+
+
+def test_commands_import_nothing_heavy():
+    """`ernie --help` imports every command module; Paddle and the like belong inside run()."""
+    heavy = ("paddle", "paddlenlp", "matplotlib", "onnxruntime", "openvino", "fastapi")
+    code = f"""
+import sys
+from ernie_from_scratch.commands import main
+for name in main.command_names():
+    main.load(name)
+    assert not sys.modules.keys() & {set(heavy)}, name
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Errors while a command runs
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """A command `broken` that raises the given exception."""
+
+    def make(error):
+        class Module:
+            HELP = "Break"
+
+            @staticmethod
+            def add_arguments(parser: argparse.ArgumentParser):
+                pass
+
+            @staticmethod
+            def run(args):
+                raise error
+
+        monkeypatch.setattr(frame, "command_names", lambda: ["broken"])
+        monkeypatch.setattr(frame, "load", lambda name: Module)
+
+    return make
+
+
+def test_user_error_is_one_line_even_if_written_on_two(broken, capsys):
+    broken(UserError("empty file:\n  a.txt; give text"))
+    assert one_line(capsys, "broken") == "error: empty file: a.txt; give text\n"
+
+
+def test_refusals_of_the_system_are_one_line(broken, capsys):
+    broken(OSError(28, "No space left on device", "runs/model.tmp"))
+    assert "No space left on device: runs/model.tmp; free some space" in one_line(capsys, "broken")
+    broken(PermissionError(13, "Permission denied", "/root/x"))
+    assert "Permission denied: /root/x; choose" in one_line(capsys, "broken")
+
+
+def test_bugs_keep_their_traceback(broken):
+    broken(ValueError("a bug"))
+    with pytest.raises(ValueError, match="a bug"):
+        frame.main(["broken"])
+    broken(FileNotFoundError(2, "No such file or directory", "x"))
+    with pytest.raises(FileNotFoundError):
+        frame.main(["broken"])
+
+
+def test_interrupt_is_exit_130_and_one_line(broken, capsys):
+    broken(KeyboardInterrupt())
+    assert ernie("broken", capsys=capsys) == (130, "", "interrupted\n")
+
+
+def test_console_script_and_module_are_the_same():
+    script = subprocess.run(
+        [Path(sys.executable).with_name("ernie"), "--version"], capture_output=True, text=True
+    )
+    module = subprocess.run(
+        [sys.executable, "-m", "ernie_from_scratch", "--version"], capture_output=True, text=True
+    )
+    assert script.stdout == module.stdout and script.stdout.startswith("ernie_from_scratch")
+
+
+PROGRAM = """
+import sys
+from ernie_from_scratch.commands import main as frame
+class Module:
+    HELP = "Print"
+    add_arguments = staticmethod(lambda parser: None)
+    run = staticmethod(lambda args: BODY)
+frame.command_names = lambda: ["print"]
+frame.load = lambda name: Module
+sys.exit(frame.main(["print"]))
+"""
+PRINTER = PROGRAM.replace("BODY", 'print("哈尔滨\\n" * 100_000)')
+SLEEPER = PROGRAM.replace("BODY", '(print("ready", flush=True), __import__("time").sleep(60))')
+
+
+def test_reader_that_leaves_is_no_error():
+    """`ernie ... | head -1`"""
+    child = subprocess.Popen([sys.executable, "-c", PRINTER], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdout.readline().decode().strip() == "哈尔滨"
+    child.stdout.close()
+    assert child.stderr.read() == b"" and child.wait(30) == 141
+
+
+def test_chinese_on_an_ascii_terminal_does_not_crash():
+    environ = os.environ | {"PYTHONIOENCODING": "ascii:strict"}
+    run = subprocess.run([sys.executable, "-c", PRINTER], env=environ, capture_output=True)
+    assert run.returncode == 0 and run.stdout.startswith(b"\\u54c8")
+
+
+def test_ctrl_c_in_a_real_process():
+    child = subprocess.Popen([sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdout.readline() == b"ready\n"
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=30)
+    assert child.returncode == 130 and err == b"interrupted\n"
+
+
+# ernie doctor
+
+
+def test_doctor_as_json(capsys):
+    code, out, _ = ernie("doctor", "--json", capsys=capsys)
+    report = json.loads(out)
+    assert code == 0 and report["ready"] is True
+    assert list(report["topics"]) == [
+        "system",
+        "paddle",
+        "settings",
+        "helpers",
+        "packages",
+        "pictures",
+        "notebooks",
+    ]
+    names = {finding["name"] for findings in report["topics"].values() for finding in findings}
+    assert {
+        "python",
+        "memory",
+        "device",
+        "matrix product",
+        "C++ helpers",
+        "compiler",
+        "Chinese font",
+    } <= names
+
+
+def test_doctor_says_what_to_do(monkeypatch, capsys):
+    from ernie_from_scratch.lab import doctor, fonts
+
+    monkeypatch.setenv("EFS_NO_CPP", "1")
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(doctor, "version_of", lambda name: None)
+    monkeypatch.setattr(fonts, "packaged_font", lambda: None)
+    monkeypatch.setattr(fonts, "SYSTEM_FAMILIES", ())
+    fonts.chinese_font.cache_clear()
+    code, out, _ = ernie("doctor", capsys=capsys)
+    fonts.chinese_font.cache_clear()
+    out = " ".join(out.split())
+    assert code == 1  # no font: the demo's report would show boxes
+    for advice in ("unset EFS_NO_CPP", "pip install zhplot", '-e ".[deploy]"', "requirements-oracles.lock"):
+        assert advice in out
+    assert "compiler none found" in out
+
+
+def test_doctor_without_compiler_and_helpers(monkeypatch):
+    from ernie_from_scratch.lab import doctor
+
+    monkeypatch.setattr(doctor.native, "helpers", lambda: None)
+    monkeypatch.setattr(doctor.native, "why_missing", lambda: "not built")
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("CXX", "no-such-compiler -O2")
+    built, compiler = doctor.helpers()
+    assert built.state == "note" and "apt-get install g++" in built.advice and compiler.value == "none found"
+
+
+def test_doctor_sees_a_gpu_that_paddle_does_not_use(monkeypatch):
+    from ernie_from_scratch.lab import doctor
+
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    assert "paddlepaddle-gpu" in doctor._no_gpu(has_gpu_build=False).advice
+    assert "nvidia-smi" in doctor._no_gpu(has_gpu_build=True).advice
