@@ -13,12 +13,13 @@ from setuptools import setup
 TYPED_BY_HAND = "build_ext" in sys.argv
 
 try:
-    from pybind11.setup_helpers import Pybind11Extension
+    from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
 except ImportError:
     if TYPED_BY_HAND:
         raise
     extensions = []
 else:
+    ParallelCompile(default=0).install()  # one compiler per core
     helpers = Pybind11Extension(
         "ernie_from_scratch._helpers",
         sorted(str(path) for path in Path("helpers_cpp").glob("*.cpp")),

@@ -1,10 +1,11 @@
-"""Masked samples per second of one core, batch included: the C++ sampler, its plain twin, and PaddleNLP's dataset.
+"""Masked samples per second of one core, batch included: the C++ sampler, its plain twin, PaddleNLP's dataset.
 
     python benchmarks/sampler.py [--prefix PREFIX --vocab VOCAB] [--peer FOLDER]
 
-FOLDER holds PaddleNLP's ernie-1.0 `data_tools` (releases 2.4 to 2.8, model_zoo/ernie-1.0; it isn't in the wheel);
-without it only this project is timed. Without PREFIX the text is made up: 2 million tokens, words by Zipf's law.
-The measurements take turns, so that a busy machine slows all of them; figures are medians of CPU time.
+FOLDER holds PaddleNLP's ernie-1.0 `data_tools` (releases 2.4 to 2.8, model_zoo/ernie-1.0; it isn't in the
+wheel); without it only this project is timed. Without PREFIX the text is made up: 2 million tokens, words by
+Zipf's law. The measurements take turns, so that a busy machine slows all of them; figures are medians of CPU
+time.
 """
 
 import argparse
@@ -62,7 +63,7 @@ def own_batches(prefix, vocabulary, cache_dir, max_seq_len, masking, plain=False
     data = PretrainingData([(1.0, prefix)], vocabulary, "1", max_seq_len, masking, cache_dir=cache_dir)
     split = data["train"]
     if plain:
-        arguments = (data.corpora, split._tables, data.tokens, data.sample_rules, data.masking_rules)
+        arguments = (data.corpora, split.tables, data.tokens, data.sample_rules, data.masking_rules)
         split = PlainSampler(*arguments, split.blend, max_seq_len)
     return lambda number: split.batch(np.arange(BATCH * number, BATCH * (number + 1)))
 
@@ -74,15 +75,24 @@ def peer_batches(folder, prefix, vocabulary, max_seq_len):
     utils = importlib.import_module("data_tools.dataset_utils")
     ids = {token: number for number, token in enumerate(vocabulary.tokens)}
     names = SimpleNamespace(idx_to_token=dict(enumerate(vocabulary.tokens)), token_to_idx=ids)
-    tokenizer = SimpleNamespace(
-        vocab=names, added_tokens_decoder={}, added_tokens_encoder={}, cls_token_id=vocabulary.cls_id,
-        sep_token_id=vocabulary.sep_id, mask_token_id=vocabulary.mask_id, pad_token_id=vocabulary.pad_id,
-    )  # fmt: skip
-    settings = dict(
-        name="train", tokenizer=tokenizer, indexed_dataset=utils.make_indexed_dataset(prefix), data_prefix=prefix,
-        num_epochs=None, max_num_samples=20_000, masked_lm_prob=0.15, max_seq_length=max_seq_len, short_seq_prob=0.1,
-        seed=1234, binary_head=True, args=SimpleNamespace(share_folder=False),
-    )  # fmt: skip
+    special_ids = {
+        f"{name}_token_id": getattr(vocabulary, f"{name}_id") for name in ("cls", "sep", "mask", "pad")
+    }
+    tokenizer = SimpleNamespace(vocab=names, added_tokens_decoder={}, added_tokens_encoder={}, **special_ids)
+    settings = {
+        "name": "train",
+        "tokenizer": tokenizer,
+        "indexed_dataset": utils.make_indexed_dataset(prefix),
+        "data_prefix": prefix,
+        "num_epochs": None,
+        "max_num_samples": 20_000,
+        "masked_lm_prob": 0.15,
+        "max_seq_length": max_seq_len,
+        "short_seq_prob": 0.1,
+        "seed": 1234,
+        "binary_head": True,
+        "args": SimpleNamespace(share_folder=False),
+    }
     known = inspect.signature(tools.ErnieDataset).parameters
     dataset = tools.ErnieDataset(**{name: value for name, value in settings.items() if name in known})
 

@@ -152,9 +152,9 @@ class ErnieConfig(ModelConfig):
     num_choices: int | None = None
     classifier_dropout: float | None = None  # None = hidden_dropout_prob
     problem_type: str | None = None
-    enable_recompute: bool = (
-        False  # forget activations and compute them again in backward: less memory, more time
-    )
+    # Two switches that change speed and memory, not results.
+    enable_recompute: bool = False  # forget activations, and compute them again in backward
+    pack_rows: bool = False  # put short rows together instead of computing their padding
 
     MODEL_TYPE: ClassVar[str] = "ernie"
 

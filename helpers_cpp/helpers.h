@@ -4,6 +4,6 @@
 
 #include <pybind11/pybind11.h>
 
-void bind_wordpiece(pybind11::module_& module);  // wordpiece.cpp: text -> token ids
+void bind_wordpiece(pybind11::module_& module);  // wordpiece.cpp, encode.cpp: text -> token ids
 void bind_segment(pybind11::module_& module);    // segment.cpp: text -> words (dictionary + HMM)
 void bind_sampler(pybind11::module_& module);    // sampler.cpp: token ids -> masked samples

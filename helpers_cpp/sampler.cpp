@@ -1,5 +1,6 @@
-// Token ids -> masked samples: the twin of ernie_from_scratch/dataset/{samples,blending,collate,sampler}.py, with
-// equal results. Threads may call `batch` of one Sampler at the same time; the GIL is released while rows are made.
+// Token ids -> masked samples: the twin of ernie_from_scratch/dataset/{samples,blending,collate,sampler}.py,
+// with equal results. Threads may call `batch` of one Sampler at the same time; the GIL is released while
+// rows are made.
 #include "helpers.h"
 #include "sampler_corpus.h"
 #include "sampler_masking.h"
@@ -21,7 +22,8 @@ py::array_t<T> to_numpy(const std::vector<T>& values) {
 class Sampler {
   public:
     Sampler(const py::sequence& corpora, const py::sequence& tables, const py::object& tokens,
-            const py::object& sample_rules, const py::object& masking_rules, const py::object& blend, int64_t max_seq_len)
+            const py::object& sample_rules, const py::object& masking_rules, const py::object& blend,
+            int64_t max_seq_len)
         : tokens_(tokens),
           sample_rules_(sample_rules),
           masking_rules_(masking_rules),
@@ -45,10 +47,12 @@ class Sampler {
     }
 
     py::dict batch(const Array<int64_t>& numbers) const {
-        require(numbers.ndim() == 1 && numbers.shape(0) > 0 && numbers.shape(0) <= kMostRows, "sample numbers are none or too many");
+        require(numbers.ndim() == 1 && numbers.shape(0) > 0 && numbers.shape(0) <= kMostRows,
+                "sample numbers are none or too many");
         require(epoch_size_ > 0, "no samples");
         std::vector<int64_t> wanted(numbers.data(), numbers.data() + numbers.shape(0));
-        for (int64_t number : wanted) require(number >= 0 && number <= kLastNumber, "a sample number is out of range");
+        for (int64_t number : wanted)
+            require(number >= 0 && number <= kLastNumber, "a sample number is out of range");
         std::vector<Plan> plans;
         int64_t width;
         {
@@ -60,9 +64,11 @@ class Sampler {
         py::array_t<int64_t> input_ids({rows, static_cast<py::ssize_t>(width)});
         py::array_t<int64_t> type_ids({rows, static_cast<py::ssize_t>(width)});
         py::array_t<int64_t> labels(rows);
-        bool padded = std::any_of(plans.begin(), plans.end(), [&](const Plan& p) { return length_of(p) < width; });
+        bool padded =
+            std::any_of(plans.begin(), plans.end(), [&](const Plan& p) { return length_of(p) < width; });
         py::array_t<int64_t> attention({padded ? rows : 0, static_cast<py::ssize_t>(width)});
-        int64_t *ids = input_ids.mutable_data(), *types = type_ids.mutable_data(), *label = labels.mutable_data();
+        int64_t *ids = input_ids.mutable_data(), *types = type_ids.mutable_data(),
+                *label = labels.mutable_data();
         int64_t* attend = padded ? attention.mutable_data() : nullptr;
         Masked masked;
         {
@@ -121,8 +127,8 @@ class Sampler {
         return Shuffle(fold(key, number / size), size)(number % size);
     }
 
-    void fill(const std::vector<int64_t>& numbers, const std::vector<Plan>& plans, int64_t width, int64_t* ids,
-              int64_t* types, int64_t* attend, int64_t* labels, Masked& masked) const {
+    void fill(const std::vector<int64_t>& numbers, const std::vector<Plan>& plans, int64_t width,
+              int64_t* ids, int64_t* types, int64_t* attend, int64_t* labels, Masked& masked) const {
         Masker masker(masking_rules_, tokens_);
         std::vector<uint8_t> spans(width), special(width);
         for (size_t r = 0; r < plans.size(); ++r) {
@@ -139,8 +145,8 @@ class Sampler {
             }
             labels[r] = s.label;
             masker.mask_row(row_ids, spans.data(), special.data(), static_cast<int>(n),
-                            static_cast<int>(s.a_length + s.b_length), masking_rules_.level(numbers[r], plan.key),
-                            plan.key, r * width, masked);
+                            static_cast<int>(s.a_length + s.b_length),
+                            masking_rules_.level(numbers[r], plan.key), plan.key, r * width, masked);
         }
     }
 
@@ -178,8 +184,9 @@ class Sampler {
     int64_t max_seq_len_, epoch_size_ = 0;
 };
 
-py::array_t<SampleRow> build_samples(const py::object& corpus_object, const py::object& token_table, int64_t first,
-                                     int64_t last, const py::object& rules_object, uint64_t key) {
+py::array_t<SampleRow> build_samples(const py::object& corpus_object, const py::object& token_table,
+                                     int64_t first, int64_t last, const py::object& rules_object,
+                                     uint64_t key) {
     Corpus corpus(corpus_object);
     Tokens tokens(token_table);
     SampleRules rules(rules_object);

@@ -70,9 +70,11 @@ struct Tokens {
           cls(table.attr("cls_id").cast<int64_t>()),
           sep(table.attr("sep_id").cast<int64_t>()),
           mask(table.attr("mask_id").cast<int64_t>()) {
-        require(size() > 0 && continuation.size() == size() && special.size() == size(), "token tables differ in size");
+        require(size() > 0 && continuation.size() == size() && special.size() == size(),
+                "token tables differ in size");
         require(replacements.size() > 0 && replacements.size() < (int64_t{1} << 32), "no replacement tokens");
-        for (int64_t id : {pad, cls, sep, mask}) require(known(id), "a special token is not in the vocabulary");
+        for (int64_t id : {pad, cls, sep, mask})
+            require(known(id), "a special token is not in the vocabulary");
         for (int64_t id : plain) require(known(id), "a plain form is not in the vocabulary");
         for (int64_t id : replacements) require(known(id), "a replacement is not in the vocabulary");
     }

@@ -26,8 +26,10 @@ struct MaskingRules {
           masked_lm_prob(rules.attr("masked_lm_prob").cast<double>()),
           per_unit(std::string(py::str(rules.attr("replace_per"))) == "unit") {
         require(!stages.empty() && stages[0].first == 0, "the first stage must begin at sample 0");
-        for (const Stage& stage : stages) require(stage.second.size() == kLevels, "a stage needs a share per level");
-        require(!ngram_shares.empty() && masked_lm_prob > 0 && masked_lm_prob <= 1, "masking rules out of range");
+        for (const Stage& stage : stages)
+            require(stage.second.size() == kLevels, "a stage needs a share per level");
+        require(!ngram_shares.empty() && masked_lm_prob > 0 && masked_lm_prob <= 1,
+                "masking rules out of range");
     }
 
     Level level(int64_t sample, uint64_t key) const {
@@ -66,7 +68,8 @@ class Masker {
             double decision = uniform(fold(replace_key, rules_.per_unit ? unit_start : position));
             if (decision < kMasked) ids[position] = tokens_.mask;
             else if (decision >= kKept) {
-                ids[position] = tokens_.replacements[below(fold(token_key, position), tokens_.replacements.size())];
+                ids[position] =
+                    tokens_.replacements[below(fold(token_key, position), tokens_.replacements.size())];
             }
         }
     }
@@ -128,17 +131,20 @@ class Masker {
         const int unit_count = static_cast<int>(units_.size());
         order_.clear();
         if (level == kEntity) {
-            for (int u = 0; u < unit_count; ++u) if (units_[u].entity) order_.push_back(u);
+            for (int u = 0; u < unit_count; ++u)
+                if (units_[u].entity) order_.push_back(u);
             go_through(fold(key, kEntityOrder), nullptr, count / 2);
             order_.clear();
-            for (int u = 0; u < unit_count; ++u) if (!units_[u].entity) order_.push_back(u);
+            for (int u = 0; u < unit_count; ++u)
+                if (!units_[u].entity) order_.push_back(u);
             go_through(order_key, nullptr, 0);
         } else {
             for (int u = 0; u < unit_count; ++u) order_.push_back(u);
             uint64_t ngram_key = fold(key, kNgram);
             go_through(order_key, &ngram_key, 0);
         }
-        if (!masked_ && unit_count) take(units_[below(fold(order_key, 0), unit_count)]);  // all exceed the budget
+        if (!masked_ && unit_count)
+            take(units_[below(fold(order_key, 0), unit_count)]);  // all exceed the budget
     }
 
     // Go through order_ in random order (Fisher-Yates) and mask what fits.
@@ -169,7 +175,8 @@ class Masker {
     }
 
     bool any_masked(int first, int last) const {
-        for (int u = first; u <= last; ++u) if (unit_of_[units_[u].start] >= 0) return true;
+        for (int u = first; u <= last; ++u)
+            if (unit_of_[units_[u].start] >= 0) return true;
         return false;
     }
 

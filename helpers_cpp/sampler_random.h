@@ -17,12 +17,18 @@ inline uint64_t mix64(uint64_t value) {
 }
 
 // The key of `value` under `key`, and equally the draw number `value` of `key`.
-inline uint64_t fold(uint64_t key, uint64_t value) { return mix64(key + kGolden * (value + 1)); }
+inline uint64_t fold(uint64_t key, uint64_t value) {
+    return mix64(key + kGolden * (value + 1));
+}
 
-inline double uniform(uint64_t bits) { return static_cast<double>(bits >> 11) * 0x1p-53; }
+inline double uniform(uint64_t bits) {
+    return static_cast<double>(bits >> 11) * 0x1p-53;
+}
 
 // limit < 2^32
-inline int64_t below(uint64_t bits, uint64_t limit) { return static_cast<int64_t>(((bits >> 32) * limit) >> 32); }
+inline int64_t below(uint64_t bits, uint64_t limit) {
+    return static_cast<int64_t>(((bits >> 32) * limit) >> 32);
+}
 
 // A random permutation of range(size) by a Feistel network; nothing is stored.
 class Shuffle {

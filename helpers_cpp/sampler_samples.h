@@ -20,7 +20,8 @@ struct SampleRules {
           short_seq_prob(rules.attr("short_seq_prob").cast<double>()) {
         std::string name = py::str(rules.attr("sentence_pairs"));
         pairs = name == "sop" ? kSop : name == "nsp" ? kNsp : kNone;
-        require(max_tokens >= 2 && max_tokens <= (1 << 15) && max_sentences >= 0, "sample rules out of range");
+        require(max_tokens >= 2 && max_tokens <= (1 << 15) && max_sentences >= 0,
+                "sample rules out of range");
     }
 };
 
@@ -154,11 +155,14 @@ class SampleTable {
     }
 
   private:
-    bool is_new(int64_t sentence) const { return corpus_->sentences[sentence] != corpus_->sentences[sentence - 1]; }
+    bool is_new(int64_t sentence) const {
+        return corpus_->sentences[sentence] != corpus_->sentences[sentence - 1];
+    }
 
     int64_t sentences_inside(const SampleRow& row) const {
         int64_t count = 0;
-        for (int64_t s = row.sentence + 1; corpus_->sentences[s] < row.start + row.length; ++s) count += is_new(s);
+        for (int64_t s = row.sentence + 1; corpus_->sentences[s] < row.start + row.length; ++s)
+            count += is_new(s);
         return count;
     }
 
@@ -169,7 +173,8 @@ class SampleTable {
         int64_t count = sentences_inside(row);
         if (count) {
             int64_t wanted = below(draw, count), s = row.sentence + 1;
-            for (; !is_new(s) || wanted-- > 0; ++s) {}
+            for (; !is_new(s) || wanted-- > 0; ++s) {
+            }
             return corpus_->sentences[s];
         }
         for (int64_t token = start + 1; token < end; ++token) count += corpus_->may_start(token, tokens);

@@ -18,7 +18,7 @@ def test_presets_equal_paddlenlps_table(name):
     theirs = published.ErnieConfig(**published.ERNIE_PRETRAINED_INIT_CONFIGURATION[name])
     ours = ErnieConfig.preset(name)
     for field in FIELDS:
-        if field not in ("id2label", "enable_recompute"):  # theirs invents LABEL_0, LABEL_1; ours is a switch
+        if field not in ("id2label", "enable_recompute", "pack_rows"):  # invented labels; ours alone
             assert getattr(ours, field) == getattr(theirs, field), field
 
 

@@ -1,5 +1,7 @@
 """PretrainingData: files to batches, splits, caching, reproducibility and refusals."""
 
+import shutil
+
 import numpy as np
 import pytest
 from dataset_helpers import BOTH, CPP, HAN, random_documents, random_sentence, toy_vocabulary, write_corpus
@@ -8,6 +10,7 @@ from ernie_from_scratch.config import UserError
 from ernie_from_scratch.dataset.data import PretrainingData
 from ernie_from_scratch.dataset.loader import BatchLoader
 from ernie_from_scratch.dataset.samples import NOT_ASKED, SENTENCE_PAIRS
+from ernie_from_scratch.text.prepare import prepare
 from ernie_from_scratch.text.vocabulary import Vocabulary
 
 
@@ -34,7 +37,7 @@ def assert_same(first, second):
 
 def test_splits_share_no_document_and_lose_none(prefix):
     data = data_of(prefix)
-    documents = [set(data[name]._tables[0]["document"].tolist()) for name in ("train", "valid", "test")]
+    documents = [set(data[name].tables[0]["document"].tolist()) for name in ("train", "valid", "test")]
     assert [len(part) for part in documents] == [48, 9, 3] and len(set.union(*documents)) == 60
     report = data.report()
     assert sum(part["tokens"] for part in report.values()) == len(data.corpora[0].ids)
@@ -234,6 +237,34 @@ def test_negative_weight_empty_corpus_and_wrong_vocabulary(prefix, tmp_path):
         data_of(tmp_path / "empty", masking="word")
     with pytest.raises(UserError, match="vocabulary"):
         PretrainingData([(1.0, prefix)], Vocabulary(["[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]", *HAN]))
+
+
+@pytest.mark.real_data
+def test_real_text_comes_back_from_batches(real_data, tmp_path, implementation):
+    vocabulary = Vocabulary.load(real_data / "vocab" / "ernie_1.0_zh_vocab.txt")
+    text = tmp_path / "text.txt"
+    text.write_text(
+        (real_data / "corpus" / "zhwiki_sample.txt").read_text(encoding="utf8")[:20_000], encoding="utf8"
+    )
+    prefix = tmp_path / "wiki"
+    prepare([text], prefix, vocabulary)
+    for suffix in ("_ids.npy", "_idx.npz"):  # what PaddleNLP's tools write
+        shutil.copy(f"{prefix}{suffix}", tmp_path / f"paddlenlp{suffix}")
+    kept = {"split": "1", "max_seq_len": 128, "masking": "word", "sentence_pairs": "none"}
+    marked = PretrainingData([(1.0, prefix)], vocabulary, **kept)
+    unmarked = PretrainingData([(1.0, tmp_path / "paddlenlp")], vocabulary, **kept)
+    corpus, tokens = marked.corpora[0], marked.tokens
+    plain = " ".join(map(str, tokens.plain[corpus.ids])) + " "
+    for data in (marked, unmarked):
+        batch = data["train"].batch(np.arange(40))
+        ids = batch["input_ids"].ravel().copy()
+        ids[batch["masked_positions"]] = batch["masked_lm_labels"]
+        for row, length in zip(ids.reshape(40, -1), batch["attention_mask"].sum(axis=1), strict=True):
+            assert "".join(f"{token} " for token in row[1 : length - 1]) in plain
+    share = len(batch["masked_positions"]) / batch["attention_mask"].sum()
+    assert 0.13 < share < 0.16
+    report = marked.report()["train"]
+    assert report["dropped_tokens"] == 0 and report["tokens"] == len(corpus.ids)
 
 
 @BOTH

@@ -419,3 +419,22 @@ def test_evaluate_command(finished, task, tmp_path, capsys):
     other = write(tmp_path / "other.tsv", "label\ttext_a\nugly\t车\n")
     assert main(["evaluate", "--model", str(folder), "--data", str(other)]) == 2
     assert "unknown label 'ugly'" in capsys.readouterr().err
+
+
+def test_paddlenlp_reads_the_result_and_agrees(finished):
+    transformers = pytest.importorskip("paddlenlp.transformers")
+    folder, _ = finished
+    theirs = transformers.ErnieForSequenceClassification.from_pretrained(str(folder))
+    ours = ErnieForSequenceClassification.from_pretrained(folder)
+    theirs.eval(), ours.eval()
+    batch = ErnieTokenizer.from_pretrained(folder)(["我的车很好。", "一二三四五六七八九十，丑"])
+    ids, types = (paddle.to_tensor(batch[name]) for name in ("input_ids", "token_type_ids"))
+    np.testing.assert_allclose(ours(ids, types).numpy(), theirs(ids, token_type_ids=types).numpy(), atol=1e-5)
+
+
+@pytest.mark.real_data
+def test_chnsenticorp_is_read_whole(real_data):
+    examples = read_examples(real_data / "chnsenticorp" / "dev.tsv")
+    assert len(examples) == 1200 and label_names(examples) == ["0", "1"]
+    assert 0.4 < np.mean([example.label == "1" for example in examples]) < 0.6
+    assert max(len(example.text_a) for example in examples) > 500

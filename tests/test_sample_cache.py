@@ -14,6 +14,10 @@ from ernie_from_scratch.dataset.samples import SAMPLE
 TABLE = np.array([(0, 0, 0, 5), (5, 1, 0, 7)], dtype=SAMPLE)
 
 
+def fits(table):
+    return len(table) == len(TABLE)
+
+
 class Builder:
     def __init__(self, table=TABLE):
         self.table, self.calls = table, 0
@@ -26,7 +30,7 @@ class Builder:
 def test_built_once_then_memory_mapped(tmp_path):
     build = Builder()
     for _ in range(3):
-        table = load_or_build(str(tmp_path / "toy"), "settings", "data", build)
+        table = load_or_build(str(tmp_path / "toy"), "settings", "data", build, fits)
         assert isinstance(table, np.memmap) and table.tolist() == TABLE.tolist()
     assert build.calls == 1
 
@@ -34,7 +38,7 @@ def test_built_once_then_memory_mapped(tmp_path):
 def test_other_settings_live_side_by_side_and_other_data_replaces(tmp_path):
     prefix, build = str(tmp_path / "toy"), Builder()
     for settings, data in (("s1", "d1"), ("s2", "d1"), ("s1", "d2"), ("s2", "d1")):
-        load_or_build(prefix, settings, data, build)
+        load_or_build(prefix, settings, data, build, fits)
     assert build.calls == 3
     assert sorted(p.name for p in tmp_path.glob("*.npy")) == [
         "toy_samples_s1_d2.npy",
@@ -42,26 +46,23 @@ def test_other_settings_live_side_by_side_and_other_data_replaces(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY broken", None])
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY broken", np.arange(3), TABLE[:1]])
 def test_a_damaged_or_foreign_file_is_built_again(tmp_path, content):
     prefix, build = str(tmp_path / "toy"), Builder()
     path = tmp_path / "toy_samples_s_d.npy"
-    if content is None:
-        np.save(path, np.arange(3))
-    else:
-        path.write_bytes(content)
-    assert load_or_build(prefix, "s", "d", build).tolist() == TABLE.tolist() and build.calls == 1
+    path.write_bytes(content) if isinstance(content, bytes) else np.save(path, content)
+    assert load_or_build(prefix, "s", "d", build, fits).tolist() == TABLE.tolist() and build.calls == 1
 
 
 def test_cache_dir(tmp_path):
-    load_or_build(str(tmp_path / "toy"), "s", "d", Builder(), tmp_path / "new" / "cache")
+    load_or_build(str(tmp_path / "toy"), "s", "d", Builder(), fits, tmp_path / "new" / "cache")
     assert [p.name for p in tmp_path.glob("new/cache/*.npy")] == ["toy_samples_s_d.npy"]
 
 
 def test_where_nothing_can_be_written_the_table_stays_in_memory(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.warns(UserWarning, match="each start builds it again"):
-        table = load_or_build(str(tmp_path / "toy"), "s", "d", Builder(), tmp_path / "file" / "cache")
+        table = load_or_build(str(tmp_path / "toy"), "s", "d", Builder(), fits, tmp_path / "file" / "cache")
     assert table.tolist() == TABLE.tolist()
 
 
@@ -70,9 +71,9 @@ def test_a_failed_build_leaves_nothing_and_the_next_start_tries_again(tmp_path):
         raise UserError("bad corpus")
 
     with pytest.raises(UserError, match="bad corpus"):
-        load_or_build(str(tmp_path / "toy"), "s", "d", fail)
+        load_or_build(str(tmp_path / "toy"), "s", "d", fail, fits)
     assert not list(tmp_path.glob("*.npy")) and not list(tmp_path.glob(".*"))
-    assert load_or_build(str(tmp_path / "toy"), "s", "d", Builder()).tolist() == TABLE.tolist()
+    assert load_or_build(str(tmp_path / "toy"), "s", "d", Builder(), fits).tolist() == TABLE.tolist()
 
 
 def build_slowly(prefix, log, fails):
@@ -85,7 +86,7 @@ def build_slowly(prefix, log, fails):
         return TABLE
 
     try:
-        table = load_or_build(prefix, "s", "d", build)
+        table = load_or_build(prefix, "s", "d", build, fits)
         assert table.tolist() == TABLE.tolist()
         os._exit(0)
     except UserError as error:
@@ -120,7 +121,8 @@ def test_a_killed_builder_is_succeeded(tmp_path):
     first.join()
     build = Builder()
     assert (
-        load_or_build(str(tmp_path / "toy"), "s", "d", build).tolist() == TABLE.tolist() and build.calls == 1
+        load_or_build(str(tmp_path / "toy"), "s", "d", build, fits).tolist() == TABLE.tolist()
+        and build.calls == 1
     )
 
 

@@ -65,6 +65,19 @@ def test_every_token_is_in_one_sample_of_its_document(implementation, pairs, max
     assert (ends <= corpus.sentences[corpus.documents[table["document"] + 1]]).all()
 
 
+@pytest.mark.parametrize(
+    "field, value",
+    [("start", -1), ("start", 10**9), ("length", 0), ("length", 62), ("sentence", -1), ("sentence", 10**9),
+     ("sentence", 7), ("document", 99)],
+)  # fmt: skip
+def test_a_damaged_table_does_not_fit(field, value):
+    corpus, rules = toy_corpus(random_documents(4)), SampleRules(61)
+    table = build(corpus, rules)
+    assert samples.table_fits(corpus, table, rules) and samples.table_fits(corpus, table[:0], rules)
+    table[field][3] = value
+    assert not samples.table_fits(corpus, table, rules)
+
+
 @BOTH
 def test_samples_are_whole_sentences_where_they_fit(implementation):
     corpus = toy_corpus(random_documents(5, lengths=(2, 60)))

@@ -7,11 +7,11 @@ from ernie_from_scratch.training.settings import option
 
 HELP = """Turn a model folder into another toolkit's layout, checked by running both sides.
 
-The source's layout is found out: PaddleNLP, Hugging Face (safetensors or .bin), or static_vars of a static graph.
+The source's layout is found out: PaddleNLP, Hugging Face (safetensors or .bin), or static_vars of a graph.
 
 examples:
   ernie convert --model runs/pretrain/final --output ernie-hf --to huggingface
-  ernie convert --model model_last/static_vars --output ernie-pd --to paddlenlp --model_config ernie-1.0-base-zh
+  ernie convert --model model_last/static_vars --output ernie-1.0 --model_config ernie-1.0-base-zh
 """
 
 

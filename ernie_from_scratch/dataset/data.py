@@ -14,7 +14,13 @@ from ernie_from_scratch.dataset.masking import MaskingRules
 from ernie_from_scratch.dataset.rng import MASK64, fold, mix64
 from ernie_from_scratch.dataset.sample_cache import digest, load_or_build
 from ernie_from_scratch.dataset.sampler import make_sampler
-from ernie_from_scratch.dataset.samples import SENTENCE_PAIRS, SampleRules, build_samples, count_samples
+from ernie_from_scratch.dataset.samples import (
+    SENTENCE_PAIRS,
+    SampleRules,
+    build_samples,
+    count_samples,
+    table_fits,
+)
 from ernie_from_scratch.dataset.tokens import TokenTable
 
 SPLITS = ("train", "valid", "test")
@@ -119,16 +125,7 @@ class PretrainingData:
         masking_rules = self.masking_rules
         if name != "train":
             masking_rules = dataclasses.replace(masking_rules, stages=((0, masking_rules.stages[-1][1]),))
-        arguments = (
-            self.corpora,
-            tables,
-            self.tokens,
-            self.sample_rules,
-            masking_rules,
-            blend,
-            self.max_seq_len,
-        )
-        return Split(name, ranges, arguments)
+        return Split(name, self, tables, ranges, masking_rules, blend)
 
     def _table(self, c, first, last, identity, name) -> np.ndarray:
         corpus, rules = self.corpora[c], self.sample_rules
@@ -140,9 +137,11 @@ class PretrainingData:
             make = fast.build_samples if fast else build_samples
             return make(corpus, self.tokens, first, last, rules, key)
 
-        table = load_or_build(
-            corpus.prefix, settings, digest(identity, self.vocabulary.sha256), build, self.cache_dir
-        )
+        def fits(table):
+            return table_fits(corpus, table, rules)
+
+        data = digest(identity, self.vocabulary.sha256)
+        table = load_or_build(corpus.prefix, settings, data, build, fits, self.cache_dir)
         if rules.sentence_pairs == "nsp" and len(table) and table["document"][0] == table["document"][-1]:
             raise UserError(
                 f"sentence_pairs=nsp needs two documents, but the {name} split of {corpus.prefix} has one; "
@@ -154,10 +153,14 @@ class PretrainingData:
 class Split:
     """One of train, valid and test; `len` is the number of samples in an epoch."""
 
-    def __init__(self, name: str, ranges: list[tuple[int, int]], arguments: tuple):
-        self.name, self._ranges = name, ranges
-        self._corpora, self._tables, _, self._sample_rules, _, self.blend, _ = arguments
-        self._sampler = make_sampler(*arguments)
+    def __init__(
+        self, name, data: PretrainingData, tables, ranges, masking_rules: MaskingRules, blend: Blend
+    ):
+        self.name, self.tables, self.masking_rules, self.blend = name, tables, masking_rules, blend
+        self._ranges, self._corpora, self._sample_rules = ranges, data.corpora, data.sample_rules
+        self._sampler = make_sampler(
+            data.corpora, tables, data.tokens, data.sample_rules, masking_rules, blend, data.max_seq_len
+        )
 
     def __len__(self) -> int:
         return len(self.blend)
@@ -195,7 +198,7 @@ class Split:
         """Counts over all corpora; see `count_samples`."""
         parts = [
             count_samples(corpus, table, first, last, self._sample_rules)
-            for corpus, table, (first, last) in zip(self._corpora, self._tables, self._ranges, strict=True)
+            for corpus, table, (first, last) in zip(self._corpora, self.tables, self._ranges, strict=True)
         ]
         return {name: sum(part[name] for part in parts) for name in parts[0]}
 

@@ -11,7 +11,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,12 @@ def digest(*parts) -> str:
 
 
 def load_or_build(
-    prefix: str, settings: str, data: str, build: Callable[[], np.ndarray], cache_dir=None
+    prefix: str,
+    settings: str,
+    data: str,
+    build: Callable[[], np.ndarray],
+    fits: Callable[[np.ndarray], bool],
+    cache_dir=None,
 ) -> np.ndarray:
     """The sample table of (settings, data), from PREFIX_samples_{settings}_{data}.npy or built into it.
 
@@ -40,13 +45,14 @@ def load_or_build(
     Args:
         settings, data: digests.
         build: makes the table.
+        fits: whether a table read from disk can be one of this corpus; a damaged one is built again.
         cache_dir: folder of the file; by default that of the corpus. When nothing can be written there, the
             table stays in memory, with a warning.
     """
     folder = Path(cache_dir) if cache_dir else Path(prefix).parent
     stem = f"{Path(prefix).name}_samples"
     path = folder / f"{stem}_{settings}_{data}.npy"
-    table = _read(path)
+    table = _read(path, fits)
     if table is not None:
         return table
     try:
@@ -58,31 +64,32 @@ def load_or_build(
         )
         return build()
     with lock, _locked(lock) as waited:
-        table = _read(path)
+        table = _read(path, fits)
         if table is not None:
             return table
         if waited and (message := _failure(lock, path.name)):
             raise UserError(message)
+        _write(lock, "")
         try:
             table = build()
             with atomic_write(path) as temporary, open(temporary, "wb") as file:
                 np.save(file, table)
         except Exception as error:
-            _write(lock, json.dumps({"table": path.name, "error": str(error) or type(error).__name__}))
+            with suppress(OSError):  # a full disk, maybe
+                _write(lock, json.dumps({"table": path.name, "error": str(error) or type(error).__name__}))
             raise
-        _write(lock, "")
         for stale in folder.glob(f"{stem}_{settings}_*.npy"):
             if stale != path:
                 stale.unlink(missing_ok=True)
-    return _read(path)
+    return _read(path, fits)
 
 
-def _read(path: Path) -> np.ndarray | None:
+def _read(path: Path, fits) -> np.ndarray | None:
     try:
         table = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None  # absent or damaged
-    return table if table.dtype == SAMPLE and table.ndim == 1 else None
+    return table if table.dtype == SAMPLE and table.ndim == 1 and fits(table) else None
 
 
 @contextmanager
@@ -107,7 +114,7 @@ def _locked(lock):
 
 
 def _failure(lock, table: str) -> str | None:
-    """The builder's error, when the last thing done under the lock was a failure to build `table`."""
+    """The builder's error, when the last thing tried under the lock was to build `table`, and failed."""
     lock.seek(0)
     text = lock.read()
     report = json.loads(text) if text else {}

@@ -125,6 +125,23 @@ def _share_last_sentence(pieces, groups, max_tokens):
         groups[-1][2] += moved
 
 
+def table_fits(corpus: IndexedCorpus, table: np.ndarray, rules: SampleRules) -> bool:
+    """Whether every record lies in the corpus, starts in its sentence and is short enough."""
+    starts, lengths, sentences = table["start"], table["length"].astype(np.int64), table["sentence"]
+    if not len(table):
+        return True
+    if lengths.min() < 1 or lengths.max() > rules.max_tokens or starts.min() < 0:
+        return False
+    if (
+        sentences.min() < 0
+        or sentences.max() >= len(corpus.sentences) - 1
+        or np.any(np.diff(table["document"]) < 0)
+    ):
+        return False
+    inside = (corpus.sentences[sentences] <= starts) & (starts < corpus.sentences[sentences + 1])
+    return bool(inside.all() and (starts + lengths).max() <= len(corpus.ids))
+
+
 def choose_segments(corpus, tokens, table: np.ndarray, row: int, pairs: str, key: int) -> Segments:
     """Cut sample `row` into A and B, and swap them (SOP) or replace B (NSP) with probability 0.5."""
     start, length = int(table["start"][row]), int(table["length"][row])

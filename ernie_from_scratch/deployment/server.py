@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import ernie_from_scratch
 from ernie_from_scratch.config import UserError
@@ -30,7 +30,6 @@ CONTENT_POLICY = (
 
 def request_model(task: str):
     """The pydantic model of a request's JSON body for a task."""
-    from typing import Annotated
 
     from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 

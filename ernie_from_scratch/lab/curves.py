@@ -118,7 +118,8 @@ def curves(
         ax.annotate(note, (1, level), xycoords=("axes fraction", "data"), xytext=(-2, 3),
                     textcoords="offset points", ha="right", color=theme.muted, fontsize=8)  # fmt: skip
     if len(ax.get_legend_handles_labels()[0]) > 1:
-        ax.legend(frameon=False, labelcolor=theme.ink, fontsize=9, loc="upper right")
+        top = 0.92 if guess_level else 1.0  # below the dashed line and its note
+        ax.legend(frameon=False, labelcolor=theme.ink, fontsize=9, loc="upper right", bbox_to_anchor=(1, top))
     ax.set_xlabel(AXIS_NAMES.get(x, x), color=theme.muted, fontsize=9)
     ax.set_title(COLUMN_NAMES.get(y, y), color=theme.ink, fontsize=11, loc="left")
     ax.set_xlim(left=0)

@@ -10,7 +10,7 @@ import numpy as np
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.lab.theme import LIGHT, Theme, new_figure
 
-UNITS = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
+UNITS = ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k"))
 
 
 def short_number(value: float) -> str:
@@ -125,7 +125,9 @@ def curves(
         ax.annotate(name, **place, xytext=(4, 0), va="center", color=theme.muted, fontsize=9)
     ax.set_xlabel(x_name, color=theme.muted, fontsize=9)
     ax.set_title(title, color=theme.ink, fontsize=11, loc="left")
-    ax.legend(frameon=False, labelcolor=theme.ink, fontsize=9)
+    if len(lines) > 1:
+        colors = {name: theme.series[number % len(theme.series)] for number, name in enumerate(lines)}
+        _legend(figure, colors, theme)
     return figure
 
 

@@ -75,7 +75,11 @@ def _box(ax, left, right, middle, token, theme):
     ax.add_patch(
         FancyBboxPatch((left + 0.06, middle - 0.34), right - left - 0.12, 0.68, boxstyle=shape, **style)
     )
-    room = 25 * (right - left) / sum(1.0 if ord(char) > 0x2E80 else 0.6 for char in token)
+    room = (
+        25
+        * (right - left)
+        / sum(1.0 if ord(char) > 0x2E80 else 0.85 if char.isupper() else 0.6 for char in token)
+    )
     _text(ax, (left + right) / 2, middle - 0.02, token, theme.ink, min(11, max(5.5, room)))
 
 
@@ -163,7 +167,7 @@ def kind_bars(counts: Mapping[str, Mapping[str, int]], theme: Theme = LIGHT):
         for kind in (kind for kind in KINDS if kinds.get(kind)):
             width = 100 * kinds[kind] / sum(kinds.values())
             ax.barh(-row, width, left=left, height=0.62, **_box_style(kind, theme))
-            if width > 4:
+            if width > 6:
                 _text(ax, left + width / 2, -row, f"{kinds[kind]:,}", theme.ink, 9)
             left += width
     _legend(figure, {kind for kinds in counts.values() for kind in kinds if kinds[kind]}, theme)

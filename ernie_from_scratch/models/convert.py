@@ -78,12 +78,9 @@ def convert(model, output, to: str, model_config=None) -> tuple[Side, Side, floa
             shutil.copyfile(config_folder / name, output / name)
 
     sides = Side(source, layout, architecture), Side(output, to, architecture)
-    ids = np.random.default_rng(0).integers(
-        0, config.vocab_size - 1, (2, 2, min(16, config.max_position_embeddings))
-    )
-    ids += (
-        ids >= config.pad_token_id
-    )  # without padding ids: Hugging Face gives them a vector, PaddleNLP zeros
+    length = min(16, config.max_position_embeddings)
+    ids = np.random.default_rng(0).integers(0, config.vocab_size - 1, (2, 2, length))
+    ids += ids >= config.pad_token_id  # no padding: Hugging Face gives it a vector, PaddleNLP zeros
     ids = ids if architecture == "ErnieForMultipleChoice" else ids[0]
     first, second = (run(side, network, ids) for side in sides)
     difference = max(float(np.abs(a - b).max()) for a, b in zip(first, second, strict=True))

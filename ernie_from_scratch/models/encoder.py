@@ -34,6 +34,10 @@ class ErnieEncoderLayer(nn.Layer):
         hidden_states = self.norm2(hidden_states + self.dropout2(thought))  # [B, L, H]
         return hidden_states, weights, key_value
 
+    def states(self, hidden_states, mask=None):
+        """The new states alone: recomputation cannot pass anything but tensors."""
+        return self(hidden_states, mask)[0]
+
 
 class ErnieEncoder(nn.Layer):
     """The layers one after the other."""
@@ -56,12 +60,13 @@ class ErnieEncoder(nn.Layer):
         layer, states before and after each layer, attentions of each layer.
         """
         key_values, all_states, attentions = [], [hidden_states], []
+        recomputing = self.enable_recompute and self.training and not use_cache and not output_attentions
         for number, layer in enumerate(self.layers):
-            inputs = hidden_states, mask, past_key_values and past_key_values[number], output_attentions
-            if self.enable_recompute and self.training:
-                hidden_states, weights, key_value = recompute(layer, *inputs)
+            if recomputing:
+                hidden_states = recompute(layer.states, hidden_states, mask)
             else:
-                hidden_states, weights, key_value = layer(*inputs)
+                past = past_key_values[number] if past_key_values is not None else None
+                hidden_states, weights, key_value = layer(hidden_states, mask, past, output_attentions)
             if use_cache:
                 key_values.append(key_value)
             if output_hidden_states:

@@ -9,6 +9,7 @@ from ernie_from_scratch.config import UserError
 from ernie_from_scratch.models.embeddings import ErnieEmbeddings
 from ernie_from_scratch.models.encoder import ErnieEncoder
 from ernie_from_scratch.models.outputs import EncoderOutput
+from ernie_from_scratch.models.packing import Packing
 from ernie_from_scratch.models.pooler import ErniePooler
 from ernie_from_scratch.models.pretrained import PretrainedModel
 
@@ -56,7 +57,7 @@ class ErnieModel(PretrainedModel):
         return_dict=False,
     ):
         """Takes ids [B, L] int64 or `inputs_embeds` [B, L, H], a mask as `additive_mask` describes it (without
-        one, padding ids are hidden), and `past_key_values` that an earlier call with `use_cache` gave.
+        one, padding ids are hidden), and `past_key_values` of an earlier call with `use_cache`.
 
         Gives (sequence output [B, L, H], pooled output [B, H]), then what was asked for: keys and values of
         each layer, hidden states of the embeddings and of each layer [B, L, H], attentions [B, N, L, K].
@@ -70,16 +71,23 @@ class ErnieModel(PretrainedModel):
             if past_length:
                 past_mask = paddle.ones([input_ids.shape[0], past_length], dtype="int64")
                 attention_mask = paddle.concat([past_mask, attention_mask], axis=1)  # [B, K]
-        mask = None
-        if attention_mask is not None:
-            mask = additive_mask(attention_mask, self.pooler.dense.weight.dtype)  # once, for all layers
-
         embeddings = self.embeddings(
             input_ids, token_type_ids, position_ids, task_type_ids, inputs_embeds, past_length
         )  # [B, L, H]
+
+        packing, mask = None, None
+        if attention_mask is not None:
+            mask = additive_mask(attention_mask, self.pooler.dense.weight.dtype)  # once, for all layers
+        each_layer = use_cache or output_hidden_states or output_attentions or past_length
+        if self.config.pack_rows and mask is not None and attention_mask.ndim == 2 and not each_layer:
+            packing = Packing(attention_mask)
+            embeddings = packing.pack(embeddings)  # [R, P, H]
+            mask = additive_mask(packing.same_row, mask.dtype)  # [R, 1, P, P]
         sequence_output, key_values, hidden_states, attentions = self.encoder(
             embeddings, mask, past_key_values, use_cache, output_hidden_states, output_attentions
         )
+        if packing is not None:
+            sequence_output = packing.unpack(sequence_output)  # [B, L, H]
         output = EncoderOutput(
             last_hidden_state=sequence_output,  # [B, L, H]
             pooler_output=self.pooler(sequence_output),  # [B, H]

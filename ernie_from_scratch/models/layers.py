@@ -20,8 +20,9 @@ def backward_by_hand(x, *parameters) -> bool:
     """Whether the backward passes of this file serve: float32, on a CPU, each input with a gradient."""
     return (
         paddle.in_dynamic_mode()
+        and paddle.is_grad_enabled()
         and x.dtype == paddle.float32
-        and x.place.is_cpu_place()
+        and paddle.get_device() == "cpu"
         and not any(tensor.stop_gradient for tensor in (x, *parameters))
     )
 

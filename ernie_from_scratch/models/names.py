@@ -80,7 +80,7 @@ def to_huggingface(tensors: dict[str, np.ndarray], question_answering: bool = Fa
 KINDS = {"Embedding": "embedding", "Linear": "linear", "LayerNorm": "layer_norm"}
 VARIABLE = re.compile(
     r"(\w+?)_(\d+)\.([wb])_0"
-)  # embedding_0.w_0, linear_3.b_0, not the optimizer's linear_3.b_0_moment1_0
+)  # linear_3.b_0, but not an optimizer's linear_3.b_0_moment1_0
 
 
 def is_static(names) -> bool:
@@ -110,7 +110,7 @@ def static_names(model) -> dict[str, str]:
 
 
 def static_layers(tensors: dict[str, np.ndarray]) -> tuple[dict[str, list[str]], list[str]]:
-    """For each kind the layers ("linear_3") with a weight, in order; and the names of biases without a weight."""
+    """For each kind the layers with a weight ("linear_3"), in order; and biases without a weight."""
     layers, biases = {kind: [] for kind in KINDS.values()}, []
     for name in sorted(tensors, key=lambda name: [int(part) for part in re.findall(r"\d+", name)]):
         match = VARIABLE.fullmatch(name)
@@ -160,6 +160,6 @@ def static_class(tensors: dict[str, np.ndarray], config) -> str:
     }
     if (heads, bool(biases)) not in known:
         raise UserError(
-            f"unknown heads: {heads} linear layers beyond encoder and pooler; give the configuration of these weights"
+            f"unknown heads: {heads} linear layers after the pooler; give the configuration of these weights"
         )
     return known[heads, bool(biases)]

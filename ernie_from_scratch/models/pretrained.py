@@ -52,7 +52,7 @@ class PretrainedModel(nn.Layer):
         return model
 
     def save_pretrained(self, folder, safetensors=False, vocab_file=None):
-        """Writes config.json and model_state.pdparams (or model.safetensors), and copies `vocab_file` beside them.
+        """Writes config.json and model_state.pdparams (or model.safetensors), and copies `vocab_file` there.
 
         PaddleNLP's from_pretrained reads it too. Raises UserError when it cannot be written.
         """

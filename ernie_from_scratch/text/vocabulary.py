@@ -12,6 +12,7 @@ from ernie_from_scratch.text.files import atomic_write, check_readable
 
 SPECIAL_TOKENS = ("[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]")
 VOCABULARY_FILE = "vocab.txt"
+PUBLISHED_NAMES = ("ernie", "rocketqa", "uie", "utc")  # beginnings of the names that PaddleNLP knows
 TRAINER_WORDS = 5_000_000  # running words that the WordPiece trainer sees; counts above are scaled down
 
 
@@ -74,7 +75,7 @@ class Vocabulary:
         if path.is_dir():
             path = path / VOCABULARY_FILE
         elif not path.exists() and os.sep not in str(name) and not path.suffix == ".txt":
-            path = _published(str(name))
+            return _published(str(name))
         check_readable(path)
         try:
             text = path.read_bytes().decode("utf-8-sig")
@@ -102,26 +103,32 @@ def _tokens_of(text: str, path: Path) -> list[str]:
     return tokens
 
 
-def _published(name: str) -> Path:
-    """vocab.txt of a model that PaddleNLP knows, downloaded into its cache at first use."""
+def _published(name: str) -> Vocabulary:
+    """The vocabulary of a model that PaddleNLP knows, downloaded into its cache at first use."""
+    unknown = UserError(
+        f"no such vocabulary: {name}; give a file, a model folder or the name of a published model (ernie-1.0-base-zh)"
+    )
+    if not name.startswith(PUBLISHED_NAMES):
+        raise unknown
     try:
         from paddlenlp.transformers import ErnieTokenizer
     except ImportError as error:
         raise UserError(
-            f'no such vocabulary: {name}; give a file, or run `pip install "ernie_from_scratch[paddlenlp]"` '
-            "to use the names of published models"
+            f'cannot fetch vocabulary: {name}; run `pip install "ernie_from_scratch[paddlenlp]"`, or give a file'
         ) from error
     if name not in ErnieTokenizer.pretrained_resource_files_map["vocab_file"]:
-        raise UserError(
-            f"no such vocabulary: {name}; give a file, a model folder or a published name (ernie-1.0-base-zh)"
-        )
+        raise unknown
     try:
-        return Path(ErnieTokenizer.from_pretrained(name)._vocab_file)
+        numbered = ErnieTokenizer.from_pretrained(name).vocab.idx_to_token
     except Exception as error:  # PaddleNLP raises whatever its download library raises
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"cannot fetch vocabulary: {name} ({reason}); download vocab.txt and give its path"
         ) from error
+    tokens = [
+        numbered.get(number, f"[unused{number}]") for number in range(max(numbered) + 1)
+    ]  # holes: listed twice
+    return Vocabulary(tokens, source=name)
 
 
 def build_vocabulary(

@@ -54,7 +54,9 @@ def _facts_demo(settings, folder):
 
     journey.run("recipe", lambda: text_stages.write_recipe(settings, corpus))
     journey.run("vocabulary", lambda: text_stages.write_vocabulary(corpus, vocabulary))
-    journey.run("prepare", lambda: text_stages.write_prepared(corpus, prefix, vocabulary, segmenter="none"))
+    journey.run(
+        "prepare", lambda: text_stages.write_prepared(corpus, prefix, vocabulary, segmenter="builtin")
+    )
     journey.run("pretrain", lambda: _pretrain(settings, folder, prefix, console))
     journey.run("cloze", lambda: _cloze(settings, arms, config_file, vocabulary))
     tell = lambda line: console.print(f"    {line}")  # noqa: E731
@@ -72,16 +74,17 @@ def _facts_demo(settings, folder):
 
 def _pretrain(settings, folder, prefix, console):
     vocabulary_size = sum(1 for _ in open(folder / "vocab.txt", encoding="utf8"))
-    config = ErnieConfig.preset("tiny", vocab_size=vocabulary_size, **pretraining.NETWORK)
+    config = ErnieConfig.preset("tiny", vocab_size=vocabulary_size, **pretraining.FACTS_NETWORK)
     config.save(folder)
     cores = pretraining.cores()
     on_gpu = paddle.get_device().startswith("gpu")
     at_once = 1 if on_gpu or cores == 1 else len(ARMS)
-    pair = [
-        pretraining.Arm(f"{masking} masking", pretraining.arm_settings(settings, prefix, folder / "config.json", masking),
-                        threads=max(1, cores // at_once))
-        for masking in ARMS
-    ]  # fmt: skip
+    pair = []
+    for masking in ARMS:
+        arm = pretraining.arm_settings(
+            settings, prefix, folder / "config.json", masking, pretraining.FACTS_SCHEDULE
+        )
+        pair.append(pretraining.Arm(f"{masking} masking", arm, threads=max(1, cores // at_once)))
     pretraining.pretrain_side_by_side(pair, console, at_once)
     last = {masking: arm.rows()[-1] for masking, arm in zip(ARMS, pair, strict=True)}
     tokens = {masking: row["tokens"] for masking, row in last.items()}

@@ -51,8 +51,10 @@ def run(settings, folder):
 
 def pretrain(settings, folder, prefix, vocabulary_size, console):
     """Stage "pretrain"."""
-    ErnieConfig.preset("tiny", vocab_size=vocabulary_size, **pretraining.NETWORK).save(folder)
-    arm = pretraining.arm_settings(settings, prefix, folder / "config.json", "word")
+    ErnieConfig.preset("tiny", vocab_size=vocabulary_size, **pretraining.TEXT_NETWORK).save(folder)
+    arm = pretraining.arm_settings(
+        settings, prefix, folder / "config.json", "word", pretraining.TEXT_SCHEDULE
+    )
     threads = pretraining.cores()
     process = pretraining.Arm("word masking", arm, threads)
     pretraining.pretrain_side_by_side([process], console, at_once=1)

@@ -4,7 +4,7 @@ import numpy as np
 
 from ernie_from_scratch.lab.bars import cloze_bars, cloze_figure, score_bars
 from ernie_from_scratch.lab.curves import learning_rate_curve, load_run, loss_curves
-from ernie_from_scratch.lab.demo.pretraining import arm_settings
+from ernie_from_scratch.lab.demo.pretraining import FACTS_SCHEDULE, arm_settings
 from ernie_from_scratch.lab.mask_pictures import examples_from_batch, masked_examples_html
 from ernie_from_scratch.lab.report import Fragment, Picture, Section, Table, build_report, examples_table
 from ernie_from_scratch.text.vocabulary import Vocabulary
@@ -25,7 +25,7 @@ def masked_examples(settings, folder, maskings):
     prefix = folder / "prepared" / "facts"
     examples = []
     for masking in maskings:
-        arm = arm_settings(settings, prefix, folder / "config.json", masking).check()
+        arm = arm_settings(settings, prefix, folder / "config.json", masking, FACTS_SCHEDULE).check()
         split = build_data(arm, [(1.0, str(prefix))], vocabulary)["train"]
         batch = split.batch(np.arange(2))
         examples += examples_from_batch(batch, vocabulary, rows=[0, 1], name=f"{masking} masking")

@@ -5,6 +5,7 @@ once in its relation, so the question "subject -> object" has exactly one right 
 """
 
 import random
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from pathlib import Path
 
 from ernie_from_scratch.config import UserError
 
-DATA_FOLDER = Path(__file__).resolve().parents[3] / "data"
+CHECKOUT_DATA = Path(__file__).resolve().parents[3] / "data"
+INSTALLED_DATA = Path(sys.prefix) / "share" / "ernie_from_scratch" / "data"  # where a wheel puts it
+DATA_FOLDER = CHECKOUT_DATA if (CHECKOUT_DATA / "facts").is_dir() else INSTALLED_DATA
 HEADER = "subject\tobject"
 
 
