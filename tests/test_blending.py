@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from dataset_helpers import standard_score
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ernie_from_scratch.config import UserError
@@ -47,6 +47,7 @@ def test_batches_do_not_depend_on_what_is_asked_together():
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.floats(0.01, 100)), min_size=1, max_size=5))
+@settings(deadline=None)
 def test_shares_fill_the_epoch(corpora):
     sizes, weights = zip(*corpora, strict=True)
     shares = epoch_shares(list(sizes), list(weights))

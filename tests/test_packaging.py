@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -251,6 +252,32 @@ def test_install_without_a_compiler_succeeds(frame, tmp_path):
     assert run.returncode == 0, run.stderr
     assert (target / "ernie_from_scratch" / "__init__.py").exists()
     assert not list(target.glob("ernie_from_scratch/_helpers*"))
+
+
+def test_wheel_carries_every_file_of_the_package(tmp_path):
+    """Pages, templates and the text that ships are in the wheel; built without the C++ part, which takes a minute."""
+    checkout = tmp_path / "checkout"
+    for name in ("ernie_from_scratch", "data"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, checkout)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--quiet",
+    ]
+    subprocess.run([*command, "--wheel-dir", tmp_path, checkout], check=True, capture_output=True)
+    packed = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    for path in (checkout / "ernie_from_scratch").rglob("*"):
+        if path.is_file():
+            assert path.relative_to(checkout).as_posix() in packed
+    facts = [name for name in packed if "share/ernie_from_scratch/data/facts/" in name]
+    assert len(facts) == len(list((ROOT / "data" / "facts").iterdir()))
 
 
 def test_build_by_hand_without_a_compiler_fails(frame):

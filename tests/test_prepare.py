@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -323,6 +322,7 @@ def test_two_runs_to_one_place_do_not_meet(tmp_path, many):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_does_not_grow_with_the_text(tmp_path):
     (tmp_path / "big.txt").write_text("\n\n".join(PARAGRAPHS * 40) * 800, encoding="utf-8")  # about 19 MB
     script = f"""
@@ -330,13 +330,11 @@ import sys
 sys.path.insert(0, {os.path.dirname(__file__)!r})
 from text_helpers import small_vocabulary
 from ernie_from_scratch.text.prepare import prepare
-import resource
 prepare({str(tmp_path / "big.txt")!r}, {str(tmp_path / "a")!r}, small_vocabulary(), shuffle=True)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert int(run.stdout) < 700 * 1024
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
+    assert 50_000 < int(run.stdout) < 400_000  # kB; the dictionary takes most of it
 
 
 # Reading back
@@ -363,6 +361,7 @@ def change(path, function):
     ],
 )
 def test_files_that_disagree(prepared, suffix, damage, message):
+    os.remove(f"{prepared}_meta.json")
     change(f"{prepared}{suffix}", damage)
     with pytest.raises(UserError, match=f"files disagree: .*{message}.*; prepare the text again"):
         open_prepared(prepared)

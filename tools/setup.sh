@@ -24,7 +24,7 @@ if ! .venv/bin/python -c "$fits" 2>/dev/null; then
         exit 2
     fi
 fi
-echo "Installing requirements.lock ..."
+echo "Installing requirements.lock (about 200 packages, 2 GB; some minutes) ..."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 echo "Installing ernie_from_scratch and building its C++ helpers ..."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

@@ -22,6 +22,6 @@ def add_arguments(parser):
 
 def run(args):
     settings = read_settings(DemoSettings, args)
-    from ernie_from_scratch.lab.demo import run_demo
+    from ernie_from_scratch.lab.demo.facts_demo import run_demo
 
     run_demo(settings)

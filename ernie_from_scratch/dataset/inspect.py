@@ -56,7 +56,7 @@ def inspect_corpus(prefix: str | os.PathLike, vocabulary: Vocabulary) -> Inspect
         starts = np.flatnonzero(bits & WORD_START)
         words += len(starts)
         phrases += int(((bits & PHRASE_START) > 0).sum())
-        word_lengths += _histogram(np.diff(starts), WORD_EDGES)
+        word_lengths += _histogram(np.diff(np.append(starts, len(bits))), WORD_EDGES)
         entities += np.bincount(bits[(bits & ENTITY_START) > 0] >> TYPE_SHIFT, minlength=len(ENTITY_TYPES))
     tokens, sentences, documents = len(corpus.ids), len(corpus.lens), len(sentences_of)
     result = Inspection(

@@ -78,7 +78,7 @@ def point_clouds(panels: Mapping[str, np.ndarray], kinds: Sequence[str], theme: 
         ax.spines[:].set_visible(True)
         ax.spines[:].set_color(theme.grid)
         ax.set_title(title, color=theme.ink, fontsize=10)
-    _legend(figure, colors, theme)
+    _legend(figure, colors, theme, columns=5 if len(panels) > 1 else 3)
     return figure
 
 
@@ -139,9 +139,9 @@ def _write(ax, x, y, text, color, align="center"):
     ax.text(x, y, text, ha=align, va="center", color=color, fontsize=9)
 
 
-def _legend(figure, colors, theme):
+def _legend(figure, colors, theme, columns=5):
     from matplotlib.patches import Patch
 
     handles = [Patch(label=name, color=color) for name, color in colors.items()]
-    place = dict(loc="outside lower center", ncols=min(5, len(handles)))
+    place = dict(loc="outside lower center", ncols=min(columns, len(handles)))
     figure.legend(handles=handles, **place, frameon=False, labelcolor=theme.ink, fontsize=9)

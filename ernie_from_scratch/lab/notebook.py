@@ -1,7 +1,12 @@
 """What a notebook needs beside its subject: a class written over several cells, and sharp pictures."""
 
+import warnings
+
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.lab.theme import png_bytes
+
+# PaddleNLP imports pip, and setuptools, which Paddle has loaded, objects each time; nothing here is installed.
+warnings.filterwarnings("ignore", message="Setuptools is replacing distutils", category=UserWarning)
 
 
 def method_of(owner: type):
@@ -17,7 +22,7 @@ def method_of(owner: type):
     return add
 
 
-def show(figure, dots_per_inch: int = 144):
+def show(figure, dots_per_inch: int = 120):
     """The matplotlib figure as a picture for the output of a cell, sharp on a dense screen too.
 
     Raises:

@@ -16,14 +16,14 @@ from paddle import nn
 from paddle.autograd import PyLayer
 
 
-def backward_by_hand(x, *parameters) -> bool:
-    """Whether the backward passes of this file serve: float32, on a CPU, each input with a gradient."""
+def on_cpu(x) -> bool:
+    return paddle.in_dynamic_mode() and x.dtype == paddle.float32 and paddle.get_device() == "cpu"
+
+
+def backward_by_hand(*inputs) -> bool:
+    """Whether the backward passes of this file serve: on a CPU, and with a gradient for each input."""
     return (
-        paddle.in_dynamic_mode()
-        and paddle.is_grad_enabled()
-        and x.dtype == paddle.float32
-        and paddle.get_device() == "cpu"
-        and not any(tensor.stop_gradient for tensor in (x, *parameters))
+        on_cpu(inputs[0]) and paddle.is_grad_enabled() and not any(tensor.stop_gradient for tensor in inputs)
     )
 
 
@@ -118,9 +118,8 @@ class Dropout(nn.Layer):
     def forward(self, x):
         if not self.training or self.p == 0:
             return x
-        if not backward_by_hand(x):
-            return F.dropout(x, self.p, training=True)
-        return _Dropout.apply(x, self.p)
+        # With or without a gradient: recomputation runs the forward pass both ways, and must draw the same marks.
+        return _Dropout.apply(x, self.p) if on_cpu(x) else F.dropout(x, self.p, training=True)
 
 
 class _Dropout(PyLayer):

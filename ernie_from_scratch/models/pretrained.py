@@ -89,7 +89,7 @@ class PretrainedModel(nn.Layer):
         missing = [name for name, parameter in parameters.items() if id(parameter) not in given]
         unused = [name for name in tensors if name not in parameters]
         shapes = [
-            f"{name} is {list(value.shape)}, not {parameters[name].shape}"
+            f"{name} is {list(value.shape)}, not {list(parameters[name].shape)}"
             for name, value in tensors.items()
             if name in parameters and list(value.shape) != list(parameters[name].shape)
         ]

@@ -135,7 +135,8 @@ def _pieces_of(file, source: str, format: str, piece_bytes: int) -> Iterator[Pie
         if not end and len(data) > LONGEST_DOCUMENT:
             end, cut = data.rfind(b"\n") + 1 or _character_boundary(data), True
         if end:
-            yield Piece(data[:end], source, known, line, position, cut)
+            if data[:end].strip():
+                yield Piece(data[:end], source, known, line, position, cut)
             line += data.count(b"\n", 0, end)
             position += end
             data = data[end:]

@@ -1,5 +1,6 @@
 """Finished parts of a preparation, kept in a work folder until all are there, then joined into the files."""
 
+import io
 import json
 import os
 import shutil
@@ -24,9 +25,11 @@ def part_path(folder: Path, number: int) -> Path:
 
 
 def write_part(path: Path, encoded: Encoded, stats: dict) -> None:
-    with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        text = np.frombuffer(json.dumps(stats).encode(), np.uint8)
-        np.savez(file, ids=encoded.ids, bits=encoded.bits, lens=encoded.lens, docs=encoded.docs, stats=text)
+    text = np.frombuffer(json.dumps(stats).encode(), np.uint8)
+    packed = io.BytesIO()  # np.savez into the file itself would complain once more when the disk is full
+    np.savez(packed, ids=encoded.ids, bits=encoded.bits, lens=encoded.lens, docs=encoded.docs, stats=text)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(packed.getbuffer())
 
 
 def read_stats(path: Path) -> dict | None:

@@ -6,6 +6,7 @@ The user's own words go to every one of them, with an entity type where the user
 
 import os
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from ernie_from_scratch.config import UserError
@@ -113,9 +114,9 @@ class RjiebaSegmenter:
         self._rjieba = rjieba
 
     def words(self, text: str) -> list[str]:
-        return self._rjieba.cut(
-            text.encode("utf-8", "replace").decode("utf-8")
-        )  # lone surrogates are not UTF-8
+        clean = text.encode("utf-8", "replace").decode("utf-8")  # lone surrogates are not UTF-8: one ? for each
+        ends = list(accumulate(map(len, self._rjieba.cut(clean))))
+        return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def entities(self, text: str, words: list[str]) -> list[Entity]:
         return []

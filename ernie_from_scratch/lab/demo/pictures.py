@@ -89,9 +89,9 @@ def write_report(settings, folder, journey):
             items=[
                 Picture(
                     lambda theme: score_bars(scores, theme, chance=0.5),
-                    "Accuracy on test reviews after fine-tuning, mean and deviation of three seeds. "
-                    "Pretrained weights have read unlabelled notes of the same kind, and no review of the "
-                    "task.",
+                    "Accuracy on test reviews after fine-tuning, mean and deviation of three seeds, from the entity "
+                    "network's weights and from random ones. Where the pretrained bar is not the higher one, the "
+                    "pretraining has taught nothing that this task needs.",
                 ),
                 served_table(journey.result("serve")["answers"]),
             ],
