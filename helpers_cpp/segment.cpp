@@ -2,6 +2,7 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -13,7 +14,7 @@ namespace py = pybind11;
 namespace efs {
 namespace {
 
-constexpr size_t AHEAD = 6;  // characters that the dictionary is fetched into the cache before its use
+constexpr size_t WINDOW = 64;  // characters whose places in the dictionary are fetched into the cache together
 constexpr double MINUS_INFINITY = -std::numeric_limits<double>::infinity();
 enum State { B, E, M, S };  // alphabetical: the later letter wins a tie
 constexpr State PREVIOUS[4][2] = {{E, S}, {B, M}, {B, M}, {E, S}};
@@ -33,53 +34,63 @@ bool is_digit(char32_t c) { return c >= U'0' && c <= U'9'; }
 Trie::Trie() : roots_(0x10000), slots_(1 << 12), filter_((size_t{1} << FILTER_BITS) / 64) {}
 
 Trie::Slot& Trie::slot(uint64_t key) {
-    size_t i = hash(key) & (slots_.size() - 1);
-    while (slots_[i].key != 0 && slots_[i].key != key) i = (i + 1) & (slots_.size() - 1);
+    size_t i = index_of(key);
+    while (slots_[i].key != 0 && !slots_[i].has(key)) i = (i + 1) & (slots_.size() - 1);
     return slots_[i];
 }
 
 void Trie::grow() {
     std::vector<Slot> old(slots_.size() * 2);
     old.swap(slots_);
+    --shift_;
     for (const Slot& one : old)
         if (one.key != 0) slot(one.key) = one;
 }
 
+uint32_t Trie::new_node() {
+    if (nodes_ + 1 >= 1u << NODE_BITS) throw py::value_error("too many words for one dictionary");
+    return ++nodes_;
+}
+
 Trie::Place Trie::next(uint32_t node, char32_t c) const {
     const uint64_t key = key_of(node, c);
-    if (!may_have(key)) return {};
-    size_t i = hash(key) & (slots_.size() - 1);
-    while (slots_[i].key != 0) {
-        if (slots_[i].key == key) return slots_[i].place;
-        i = (i + 1) & (slots_.size() - 1);
-    }
+    for (size_t i = index_of(key); slots_[i].key != 0; i = (i + 1) & (slots_.size() - 1))
+        if (slots_[i].has(key)) return {slots_[i].node(), slots_[i].weight};
     return {};
 }
 
-uint32_t& Trie::word_at(CodePointView text) {
+uint32_t Trie::make_node(CodePointView text) {
     if (text[0] >= roots_.size()) roots_.resize(text[0] + 1);
-    Place* place = &roots_[text[0]];
-    if (place->node == 0) place->node = ++nodes_;
+    Place& root = roots_[text[0]];
+    if (root.node == 0) root.node = new_node();
+    uint32_t node = root.node;
     for (char32_t c : text.substr(1)) {
-        const uint64_t key = key_of(place->node, c);
+        const uint64_t key = key_of(node, c);
         if ((used_ + 1) * 2 > slots_.size()) grow();
         Slot& one = slot(key);
         if (one.key == 0) {
-            one = {key, {++nodes_, 0}};
-            const uint64_t bit = (key * 0xD6E8FEB86659FD93ull) >> (64 - FILTER_BITS);
-            filter_[bit >> 6] |= uint64_t{1} << (bit & 63);
+            one.key = key | new_node();
             ++used_;
+            const uint64_t bit = filter_bit(key);
+            filter_[bit >> 6] |= uint64_t{1} << (bit & 63);
         }
-        place = &one.place;
+        node = one.node();
     }
-    return place->word;
+    return node;
 }
 
-Trie::Place Trie::find(CodePointView text) const {
-    if (text.empty()) return {};
-    Place place = first(text[0]);
-    for (size_t i = 1; i < text.size() && place.node != 0; ++i) place = next(place.node, text[i]);
-    return place;
+uint32_t Trie::find(CodePointView text) const {
+    if (text.empty()) return 0;
+    uint32_t node = first(text[0]).node;
+    for (size_t i = 1; i < text.size() && node != 0; ++i) node = next(node, text[i]).node;
+    return node;
+}
+
+void Trie::set_weights(const std::vector<double>& by_node) {
+    for (Place& root : roots_)
+        if (root.node != 0) root.weight = by_node[root.node];
+    for (Slot& one : slots_)
+        if (one.key != 0) one.weight = by_node[one.node()];
 }
 
 Segmenter::Segmenter(const CodePoints& dictionary, HmmTables hmm) : hmm_(std::move(hmm)) {
@@ -105,13 +116,9 @@ Segmenter::Segmenter(const CodePoints& dictionary, HmmTables hmm) : hmm_(std::mo
 }
 
 void Segmenter::insert(CodePointView word, int64_t frequency) {
-    uint32_t& number = trie_.word_at(word);
-    if (number == 0) {
-        number = static_cast<uint32_t>(frequencies_.size());
-        frequencies_.push_back(frequency);
-    } else {
-        frequencies_[number] = frequency;
-    }
+    const uint32_t node = trie_.make_node(word);
+    frequencies_.resize(trie_.size(), NO_WORD);
+    frequencies_[node] = frequency;
     total_ += frequency;
     weighed_ = false;
 }
@@ -124,10 +131,12 @@ void Segmenter::add_word(const CodePoints& word, int64_t frequency, int type) {
 }
 
 std::optional<int64_t> Segmenter::frequency(CodePointView word) const {
-    const Trie::Place place = trie_.find(word);
-    if (place.node == 0) return std::nullopt;
-    return frequencies_[place.word];
+    const uint32_t node = trie_.find(word);
+    if (node == 0) return std::nullopt;
+    return std::max<int64_t>(frequencies_[node], 0);
 }
+
+bool Segmenter::is_word(CodePointView text) const { return frequencies_[trie_.find(text)] > 0; }
 
 int Segmenter::type_of(CodePointView word) const {
     const auto found = types_.find(CodePoints(word));
@@ -136,10 +145,11 @@ int Segmenter::type_of(CodePointView word) const {
 
 void Segmenter::weigh() {
     const double log_total = std::log(static_cast<double>(total_));
-    weights_.resize(frequencies_.size());
-    weights_[0] = 0.0 - log_total;  // of an unknown character
-    for (size_t i = 1; i < frequencies_.size(); ++i)
-        weights_[i] = frequencies_[i] > 0 ? std::log(static_cast<double>(frequencies_[i])) - log_total : MINUS_INFINITY;
+    std::vector<double> weights(frequencies_.size(), NAN);
+    for (size_t node = 1; node < weights.size(); ++node)
+        if (frequencies_[node] > 0) weights[node] = std::log(static_cast<double>(frequencies_[node])) - log_total;
+    trie_.set_weights(weights);
+    unknown_weight_ = 0.0 - log_total;
     weighed_ = true;
 }
 
@@ -149,29 +159,40 @@ void Segmenter::find_best_path(CodePointView block) {
     scores_.resize(n + 1);
     ends_.resize(n);
     scores_[n] = 0.0;
-    for (size_t start = n; start-- > 0;) {
-        if (start >= AHEAD) trie_.prefetch(block[start - AHEAD], block[start - AHEAD + 1]);
-        double best = MINUS_INFINITY;
-        size_t best_end = 0;
-        Trie::Place place = trie_.first(block[start]);
-        for (size_t end = start + 1; place.node != 0;) {
-            if (place.word != 0) {
-                const double score = weights_[place.word] + scores_[end];
-                if (score >= best && score != MINUS_INFINITY) {
+    std::array<Trie::Place, WINDOW> places;
+    std::array<bool, WINDOW> goes_on;
+    for (size_t window_end = n; window_end > 0;) {
+        const size_t window = window_end > WINDOW ? window_end - WINDOW : 0;
+        for (size_t i = window; i < window_end; ++i) {  // the dictionary is out of the cache: ask for all places first
+            const Trie::Place place = places[i - window] = trie_.first(block[i]);
+            const bool may = place.node != 0 && i + 1 < n && trie_.may_have(place.node, block[i + 1]);
+            goes_on[i - window] = may;
+            if (may) trie_.prefetch(place.node, block[i + 1]);
+        }
+        for (size_t start = window_end; start-- > window;) {
+            Trie::Place place = places[start - window];
+            bool more = goes_on[start - window];
+            double best = MINUS_INFINITY;
+            size_t best_end = 0;
+            for (size_t end = start + 1;; ++end) {
+                const double score = place.weight + scores_[end];
+                if (score >= best) {  // never for the NAN of what is no word
                     best = score;
                     best_end = end;
                 }
+                if (!more) break;
+                place = trie_.next(place.node, block[end]);
+                if (place.node == 0) break;
+                more = end + 1 < n && trie_.may_have(place.node, block[end + 1]);
             }
-            if (end == n) break;
-            place = trie_.next(place.node, block[end]);
-            ++end;
+            if (best_end == 0) {
+                best = unknown_weight_ + scores_[start + 1];
+                best_end = start + 1;
+            }
+            scores_[start] = best;
+            ends_[start] = static_cast<uint32_t>(best_end);
         }
-        if (best_end == 0) {
-            best = weights_[0] + scores_[start + 1];
-            best_end = start + 1;
-        }
-        scores_[start] = best;
-        ends_[start] = static_cast<uint32_t>(best_end);
+        window_end = window;
     }
 }
 
@@ -203,8 +224,7 @@ void Segmenter::cut_block_without_hmm(CodePointView block, uint8_t* starts) {
 
 void Segmenter::cut_singles(CodePointView singles, uint8_t* starts) {
     const size_t n = singles.size();
-    const Trie::Place whole = n > 1 ? trie_.find(singles) : Trie::Place{};
-    if (n <= 1 || (whole.node != 0 && frequencies_[whole.word] > 0)) {
+    if (n <= 1 || is_word(singles)) {
         std::memset(starts, 1, n);
         return;
     }

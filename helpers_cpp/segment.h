@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <unordered_map>
@@ -17,40 +18,55 @@ constexpr char32_t FIRST_HAN = 0x4E00;
 constexpr char32_t LAST_HAN = 0x9FD5;  // of jieba's word blocks
 constexpr int HAN_COUNT = LAST_HAN - FIRST_HAN + 1;
 
-// Words by their characters. A node is a beginning of a word; word 0 = none ends here.
+// Beginnings of words by their characters, in one hash table from (node, character) to the next node.
 class Trie {
 public:
-    static constexpr int FILTER_BITS = 22;
     struct Place {
-        uint32_t node = 0;  // 0 = nothing goes on from here
-        uint32_t word = 0;
+        uint32_t node = 0;    // 0 = no word begins like this
+        double weight = NAN;  // of the word that ends here; NAN = none does
     };
     Trie();
-    uint32_t& word_at(CodePointView text);  // makes the path
-    Place find(CodePointView text) const;   // node 0 when the text begins no word
+    uint32_t make_node(CodePointView text);  // the node of a text, made when it is not there
+    uint32_t find(CodePointView text) const;
+    size_t size() const { return nodes_ + 1; }  // nodes are numbered 1 to size() - 1
+    void set_weights(const std::vector<double>& by_node);
+
     Place first(char32_t c) const { return c < roots_.size() ? roots_[c] : Place{}; }
     Place next(uint32_t node, char32_t c) const;
-    void prefetch(char32_t c, char32_t then) const {
-        __builtin_prefetch(&slots_[hash(key_of(first(c).node, then)) & (slots_.size() - 1)]);
+
+    // Whether next(node, c) may be there; most that are not are told without a look at the table.
+    bool may_have(uint32_t node, char32_t c) const {
+        const uint64_t bit = filter_bit(key_of(node, c));
+        return filter_[bit >> 6] >> (bit & 63) & 1;
+    }
+    void prefetch(uint32_t node, char32_t c) const {
+        __builtin_prefetch(&slots_[index_of(key_of(node, c))]);
     }
 
 private:
+    static constexpr int FILTER_BITS = 22;
+    static constexpr int NODE_BITS = 21;  // a slot holds node and character (21 bits), and the next node
     struct Slot {
-        uint64_t key = 0;  // node and character; 0 = free
-        Place place;
+        uint64_t key = 0;  // 0 = free
+        uint32_t node() const { return static_cast<uint32_t>(key & ((1u << NODE_BITS) - 1)); }
+        bool has(uint64_t other) const { return key >> NODE_BITS == other >> NODE_BITS; }
+        double weight = NAN;
     };
-    Slot& slot(uint64_t key);
-    void grow();
-    static uint64_t key_of(uint32_t node, char32_t c) { return (static_cast<uint64_t>(node) << 21) | c; }
-    static uint64_t hash(uint64_t key) { return (key * 0x9E3779B97F4A7C15ull) >> 17; }
-    bool may_have(uint64_t key) const {
-        const uint64_t bit = (key * 0xD6E8FEB86659FD93ull) >> (64 - FILTER_BITS);
-        return filter_[bit >> 6] >> (bit & 63) & 1;
+    static uint64_t key_of(uint32_t node, char32_t c) {
+        return (static_cast<uint64_t>(node) << 21 | c) << NODE_BITS;
     }
+    size_t index_of(uint64_t key) const { return ((key >> NODE_BITS) * 0x9E3779B97F4A7C15ull) >> shift_; }
+    static uint64_t filter_bit(uint64_t key) {
+        return ((key >> NODE_BITS) * 0xD6E8FEB86659FD93ull) >> (64 - FILTER_BITS);
+    }
+    Slot& slot(uint64_t key);
+    uint32_t new_node();
+    void grow();
 
     std::vector<Place> roots_;
     std::vector<Slot> slots_;
-    std::vector<uint64_t> filter_;  // a bit for the hash of each key: answers most misses without a look at the slots
+    std::vector<uint64_t> filter_;  // a bit per hash of a key
+    int shift_ = 64 - 12;           // 64 - log2 of the number of slots
     size_t used_ = 0;
     uint32_t nodes_ = 0;
 };
@@ -84,9 +100,12 @@ private:
     void cut_singles(CodePointView singles, uint8_t* starts);
     void viterbi(CodePointView text, uint8_t* starts);
 
+    bool is_word(CodePointView text) const;
+
+    static constexpr int64_t NO_WORD = -1;  // only the beginning of words
     Trie trie_;
-    std::vector<int64_t> frequencies_{0};  // by word number
-    std::vector<double> weights_{0.0};     // log(frequency) - log(total)
+    std::vector<int64_t> frequencies_{NO_WORD};  // by node
+    double unknown_weight_ = 0.0;                // of a character that is no word
     int64_t total_ = 0;
     bool weighed_ = false;
     HmmTables hmm_;

@@ -44,7 +44,7 @@ def build(cls, **overrides):
 
 
 def outputs(model):
-    shape = (2, 2, 6) if isinstance(model, efs.ErnieForMultipleChoice) else (2, 6)
+    shape = (2, 2, 6) if type(model).__name__ == "ErnieForMultipleChoice" else (2, 6)
     model.eval()
     return model(ids(np.random.default_rng(1), model.config, *shape))
 

@@ -114,7 +114,9 @@ class RjiebaSegmenter:
         self._rjieba = rjieba
 
     def words(self, text: str) -> list[str]:
-        clean = text.encode("utf-8", "replace").decode("utf-8")  # lone surrogates are not UTF-8: one ? for each
+        clean = text.encode("utf-8", "replace").decode(
+            "utf-8"
+        )  # lone surrogates are not UTF-8: one ? for each
         ends = list(accumulate(map(len, self._rjieba.cut(clean))))
         return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 

@@ -19,10 +19,13 @@ VOCABULARY_SENTENCES = 500_000
 
 
 def chosen_facts(settings):
-    """The facts that this demo tells and asks."""
+    """The facts that this demo tells and asks: all provincial capitals as far as they fit, and a balanced choice."""
     facts = load_facts()
     check_facts(facts)
-    return choose_facts(facts, settings.facts, seed=settings.seed)
+    capitals = [fact for fact in facts if fact.relation == "province_capital" and not fact.copyable]
+    capitals = capitals[: settings.facts // 4]
+    others = [fact for fact in facts if fact.relation != "province_capital"]
+    return capitals + choose_facts(others, settings.facts - len(capitals), seed=settings.seed)
 
 
 def documents_of(settings):
