@@ -106,7 +106,7 @@ def test_conda_environment_names_the_gpu_build_beside_the_cpu_one():
 
 def test_every_direct_dependency_says_what_it_is_for():
     text = (ROOT / "pyproject.toml").read_text()
-    for name in ("dependencies", "deploy"):
+    for name in ("dependencies", "text", "deploy"):
         block = re.search(rf"^{name} = \[(.*?)^\]", text, re.S | re.M).group(1)
         for line in block.strip().splitlines():
             assert re.search(r'",? +# \S', line), f"no reason: {line.strip()}"

@@ -78,11 +78,11 @@ def test_paddlenlp_folders_both_ways(tmp_path):
 
 
 def test_network_moves_between_models_and_log_names_the_heads(tmp_path, caplog):
-    caplog.set_level(logging.WARNING, "ernie_from_scratch")
+    caplog.set_level(logging.INFO, "ernie_from_scratch")
     whole = build(efs.ErnieForPretraining)
     whole.save_pretrained(tmp_path / "whole")
     base = efs.ErnieModel.from_pretrained(tmp_path / "whole")
-    assert "cls.seq_relationship.weight" in caplog.text or "more" in caplog.text
+    assert "left aside: cls.predictions.decoder_bias" in caplog.text
     assert largest_difference(outputs(base), outputs(whole.ernie)) == 0
     base.save_pretrained(tmp_path / "base")
     caplog.clear()

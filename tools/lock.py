@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = ("paddlenlp", "deploy", "dev")
+EXTRAS = ("paddlenlp", "text", "deploy", "dev")
 HEADER = """\
 # The exact set of versions that is tested, with all extras: Python 3.10, 3.11, 3.12 on Linux and macOS.
 # Written by `make lock` from pyproject.toml, which says what each direct dependency is for.

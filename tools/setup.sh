@@ -27,7 +27,8 @@ fi
 echo "Installing requirements.lock (about 200 packages, 2 GB; some minutes) ..."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 echo "Installing ernie_from_scratch and building its C++ helpers ..."
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+    --no-build-isolation --editable .
 .venv/bin/python -m pip check
 .venv/bin/python -m ernie_from_scratch.lab.kernel
 .venv/bin/python -c "

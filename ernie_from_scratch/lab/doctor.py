@@ -22,6 +22,7 @@ EXTRAS = {  # what an extra is for, and the packages that show that it is there
         "export and serving",
         ("onnxruntime", "paddle2onnx", "openvino", "fastapi", "uvicorn", "httpx"),
     ),
+    "text": (".zst corpora, another segmenter", ("zstandard", "rjieba")),
     "paddlenlp": ("published weights by name, reference results", ("paddlenlp",)),
     "dev": ("tests, notebooks and lint", ("pytest", "nbval", "jupyterlab", "ruff", "import-linter")),
     "oracles": ("comparison with Hugging Face", ("torch", "transformers")),

@@ -83,14 +83,18 @@ def point_clouds(panels: Mapping[str, np.ndarray], kinds: Sequence[str], theme: 
 
 
 def ranking_bars(
-    panels: Mapping[str, Sequence[tuple[str, float]]], right: str | None = None, theme: Theme = LIGHT
+    panels: Mapping[str, Sequence[tuple[str, float]]], right: Sequence[str] = (), theme: Theme = LIGHT
 ):
-    """Candidates and their probabilities, best first, a panel for each ranking; `right` is drawn in green."""
+    """Candidates and their probabilities, best first, a panel for each ranking.
+
+    Args:
+        right: the right candidate of each panel, drawn in green where it is in the ranking.
+    """
     longest = max(len(ranking) for ranking in panels.values())
     figure, axes = new_figure(theme, 2.7 * len(panels), 0.27 * longest + 0.6, columns=len(panels))
-    for ax, (title, ranking) in zip(axes, panels.items(), strict=True):
+    for number, (ax, (title, ranking)) in enumerate(zip(axes, panels.items(), strict=True)):
         names, values = zip(*ranking, strict=True)
-        colors = [theme.series[2] if name == right else theme.series[0] for name in names]
+        colors = [theme.series[2 if name in right[number : number + 1] else 0] for name in names]
         ax.barh(range(0, -len(names), -1), values, height=0.7, color=colors)
         for row, value in enumerate(values):
             number = f"{value:.1%}" if value >= 0.001 else f"{value:.2%}"

@@ -85,7 +85,7 @@ class PretrainedModel(nn.Layer):
         parameters = self.state_dict()
         given = {
             id(parameters[name]) for name in tensors if name in parameters
-        }  # tied ones have several names
+        }  # tied: under one of its names
         missing = [name for name, parameter in parameters.items() if id(parameter) not in given]
         unused = [name for name in tensors if name not in parameters]
         shapes = [

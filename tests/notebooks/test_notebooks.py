@@ -1,6 +1,7 @@
 """The committed notebooks keep the rules, and the rules notice when a notebook breaks them."""
 
 import copy
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -224,39 +225,40 @@ def test_a_chapter_that_teaches_nothing_and_a_class_built_twice(package):
 # nbval as pyproject.toml sets it up
 
 
-@pytest.fixture
-def nbval(tmp_path):
-    def run(*sources, outputs=None):
-        notebook = made_up(*sources)
-        notebook.cells = notebook.cells[: 1 + len(sources)]
-        if outputs:
-            notebook.cells[-1].outputs = outputs
-        nbformat.write(notebook, tmp_path / "small.ipynb")
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "--nbval",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-c",
-            "pyproject.toml",
-        ]
-        return subprocess.run([*command, tmp_path / "small.ipynb"], cwd=ROOT, capture_output=True, text=True)
+def test_nbval_is_strict_and_its_kernel_has_the_settings(tmp_path):
+    """Of three small notebooks the good one passes; another output fails, and so does a missing one.
 
-    return run
-
-
-def test_nbval_is_strict_and_its_kernel_has_the_settings(nbval):
-    """One good cell passes; a cell whose output differs fails; only addresses of objects are let off."""
-    check = "import os, sys; assert 'ernie_from_scratch' in sys.modules and os.environ['FLAGS_use_stride_kernel']"
-    good = nbval(check, "print('<object at 0x7f00aa>', 7)", outputs=stream("<object at 0x7fffff11> 7\n"))
-    assert good.returncode == 0, good.stdout
-    bad = nbval("x = 1", "print(8)", outputs=stream("7\n"))
-    assert bad.returncode == 1 and "mismatch" in bad.stdout
-    missing = nbval("x = 1", "print(8)")
-    assert missing.returncode == 1
+    Only the addresses of objects are let off, and the kernel has imported the package before the first cell.
+    """
+    check = (
+        "import os, sys; assert 'ernie_from_scratch' in sys.modules and os.environ['FLAGS_use_stride_kernel']"
+    )
+    small = {
+        "good": (f"{check}\nprint('<object at 0x7f00aa>', 7)", stream("<object at 0x7fffff11> 7\n")),
+        "other": ("print(8)", stream("7\n")),
+        "missing": ("print(8)", []),
+    }
+    for name, (code, outputs) in small.items():
+        notebook = made_up(code, outputs=outputs)
+        notebook.cells = notebook.cells[:2]
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "-q",
+        "-rA",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        "pyproject.toml",
+    ]
+    run = subprocess.run([*command, tmp_path], cwd=ROOT, capture_output=True, text=True)
+    result = {
+        name: word for word, name in re.findall(r"^(PASSED|FAILED|ERROR) .*?(\w+)[.]ipynb", run.stdout, re.M)
+    }
+    assert result == {"good": "PASSED", "other": "FAILED", "missing": "FAILED"}, run.stdout
 
 
 def test_rules_do_not_change_the_notebook():

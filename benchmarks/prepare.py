@@ -1,0 +1,193 @@
+"""Raw text to files: `ernie prepare` beside PaddleNLP's way, jieba and others, in one run on one core.
+
+python benchmarks/prepare.py TEXT [MORE …] --vocab vocab.txt [--rounds 3] [--large 500]
+
+TEXT: .txt or .jsonl, also packed. PaddleNLP's create_pretraining_data.py is not in its package; its loop is written
+out here (jieba, PaddleNLP's ErnieTokenizer, the whole-word rule, np.save). The slow ones get a slice of the text.
+Speeds are megabytes of raw text per second of processor time, the best of the rounds; rounds take turns.
+--large N also prepares N MB (the text repeated) and shows the peak memory; then the speed with 1 and 2 workers.
+"""
+
+import argparse
+import functools
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jieba
+import numpy as np
+
+from ernie_from_scratch.text.corpus import read_documents, read_texts
+from ernie_from_scratch.text.fast import builtin_segmenter
+from ernie_from_scratch.text.prepare import prepare
+from ernie_from_scratch.text.prepared import open_prepared
+from ernie_from_scratch.text.tokenizer import ErnieTokenizer
+from ernie_from_scratch.text.vocabulary import Vocabulary
+
+HAN = re.compile("[\u4e00-\u9fa5]")
+SLICE_BYTES = 400_000  # of the text, for what does less than 1 MB/s
+
+
+def peer_marks(tokens, words, longest=6):
+    """PaddleNLP's whole-word rule, from its description."""
+    known, out, i = set(words), [], 0
+    while i < len(tokens):
+        length = 1
+        if HAN.search(tokens[i]):
+            fits = (
+                n for n in range(min(longest, len(tokens) - i), 0, -1) if "".join(tokens[i : i + n]) in known
+            )
+            length = next(fits, 1)
+        out += [tokens[i], *(f"##{token}" for token in tokens[i + 1 : i + length])]
+        i += length
+    return out
+
+
+def peer_prepare(documents, tokenizer, prefix):
+    """What create_pretraining_data.py does with one worker."""
+    ids, lens, docs = [], [], [0]
+    for document in documents:
+        for sentence in document:
+            words = jieba.lcut(sentence)
+            tokens = peer_marks(tokenizer.tokenize("".join(words)), words)
+            found = tokenizer.convert_tokens_to_ids(tokens)
+            if found:
+                ids += found
+                lens.append(len(found))
+        docs.append(len(lens))
+    np.save(f"{prefix}_ids.npy", np.array(ids, np.uint16))
+    np.savez(f"{prefix}_idx.npz", lens=np.array(lens, np.int32), docs=np.array(docs, np.int64))
+
+
+def candidates(text: Path, part: Path, vocabulary: Vocabulary, folder: Path):
+    """(name, bytes of text, what to run) of everything compared."""
+    from paddlenlp.transformers import ErnieTokenizer as PeerTokenizer
+
+    ErnieTokenizer(vocabulary).save_pretrained(folder / "tokenizer")
+    peer = PeerTokenizer.from_pretrained(str(folder / "tokenizer"))
+    documents = [[sentence.text for sentence in document] for document in read_documents(part)]
+    sentences = [sentence for document in documents for sentence in document]
+    builtin = builtin_segmenter()
+    whole, some = text.stat().st_size, part.stat().st_size
+    yield "ernie prepare", whole, lambda: prepare(text, folder / "ours", vocabulary)
+    marked = functools.partial(prepare, text, folder / "m", vocabulary, word_marks="paddlenlp")
+    yield "ernie prepare --word_marks paddlenlp", whole, marked
+    yield "PaddleNLP's loop", some, lambda: peer_prepare(documents, peer, folder / "peer")
+    yield "jieba alone", some, lambda: [jieba.lcut(sentence) for sentence in sentences]
+    yield "PaddleNLP's tokenizer alone", some, lambda: [peer.tokenize(sentence) for sentence in sentences]
+    yield "built-in segmenter alone", some, lambda: [builtin.words(sentence) for sentence in sentences]
+    try:
+        import rjieba
+
+        yield "rjieba alone", some, lambda: [rjieba.cut(sentence) for sentence in sentences]
+    except ImportError:
+        pass
+
+
+def measure(rows, rounds: int) -> dict[str, float]:
+    """MB/s of processor time, the best of `rounds`; the rows take turns so that all see the same machine."""
+    best = {name: 0.0 for name, _, _ in rows}
+    for _ in range(rounds):
+        for name, size, run in rows:
+            started = time.process_time()
+            run()
+            best[name] = max(best[name], size / 1e6 / (time.process_time() - started))
+    return best
+
+
+def equal_share(part: Path, vocabulary: Vocabulary, folder: Path) -> tuple[int, int]:
+    """(sentences with the same ids, sentences) of --word_marks paddlenlp and PaddleNLP's loop."""
+    one_line_each = folder / "lines.txt"
+    documents = ("\n".join(s.text.replace("\n", " ") for s in document) for document in read_documents(part))
+    one_line_each.write_text("\n\n".join(documents), encoding="utf-8")
+    given = {"word_marks": "paddlenlp", "split_sentences": "newline", "min_document_length": 0}
+    prepare(one_line_each, folder / "marked", vocabulary, max_sentence_length=10**6, **given)
+    ours, theirs = open_prepared(folder / "marked"), open_prepared(folder / "peer")
+    if not np.array_equal(ours.docs, theirs.docs):
+        raise SystemExit("the two sides saw different sentences")
+    pairs = zip(
+        np.split(ours.ids, np.cumsum(ours.lens)), np.split(theirs.ids, np.cumsum(theirs.lens)), strict=True
+    )
+    return sum(np.array_equal(a, b) for a, b in pairs) - 1, len(ours.lens)
+
+
+def large(text: Path, megabytes: int, vocabulary: Vocabulary, folder: Path) -> None:
+    """Speed by the clock and peak memory of `ernie prepare` on a large file, with one and with two workers."""
+    repeated = folder / f"large{text.suffix}"
+    data = text.read_bytes().strip() + b"\n\n"
+    with open(repeated, "wb") as file:
+        for _ in range(megabytes * 1_000_000 // len(data) + 1):
+            file.write(data)
+    vocabulary.save(folder / "vocab.txt")
+    for workers in (1, 2):
+        command = [
+            sys.executable,
+            "-c",
+            PEAK,
+            "prepare",
+            "--input",
+            str(repeated),
+            "--output",
+            str(folder / "large"),
+        ]
+        command += ["--vocab", str(folder / "vocab.txt"), "--workers", str(workers), "--shuffle"]
+        started = time.perf_counter()
+        peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
+        seconds = time.perf_counter() - started
+        size = repeated.stat().st_size / 1e6
+        print(f"| {size:,.0f} MB, {workers} worker(s), shuffled | {size / seconds:.1f} MB/s by the clock | "
+              f"peak {int(peak) / 1000:,.0f} MB in the largest process |")  # fmt: skip
+
+
+PEAK = """
+import resource, sys
+from ernie_from_scratch.commands.main import main
+code = main(sys.argv[1:])
+own = int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+print(max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(code)
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("text", nargs="+")
+    parser.add_argument("--vocab", required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--large", type=int, default=0, metavar="MB")
+    args = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    jieba.setLogLevel(60)
+    jieba.initialize()
+    vocabulary = Vocabulary.load(args.vocab)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        text, part = folder / "text.txt", folder / "part.txt"
+        documents = ["\n".join(sentence.text for sentence in d) for d in read_documents(args.text)]
+        text.write_text("\n\n".join(documents), encoding="utf-8")
+        stride = max(1, text.stat().st_size // SLICE_BYTES)
+        part.write_text("\n\n".join(documents[::stride]), encoding="utf-8")
+        rows = list(candidates(text, part, vocabulary, folder))
+        speeds = measure(rows, args.rounds)
+        peer = speeds["PaddleNLP's loop"]
+        print(f"{text.stat().st_size / 1e6:.1f} MB, {sum(1 for _ in read_texts(text)):,} sentences; "
+              f"a slice of {part.stat().st_size / 1e6:.2f} MB for the slow ones; best of {args.rounds}\n")  # fmt: skip
+        print("| one core, raw text to files unless said | MB/s | times PaddleNLP's loop |\n|---|---|---|")
+        for name, speed in speeds.items():
+            print(f"| {name} | {speed:.2f} | {speed / peer:.1f} |")
+        same, sentences = equal_share(part, vocabulary, folder)
+        print(
+            f"| sentences with PaddleNLP's ids (--word_marks paddlenlp) | {same} of {sentences} | {same / sentences:.3%} |"
+        )
+        if args.large:
+            large(text, args.large, vocabulary, folder)
+
+
+if __name__ == "__main__":
+    main()
