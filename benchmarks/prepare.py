@@ -183,7 +183,8 @@ def main():
             print(f"| {name} | {speed:.2f} | {speed / peer:.1f} |")
         same, sentences = equal_share(part, vocabulary, folder)
         print(
-            f"| sentences with PaddleNLP's ids (--word_marks paddlenlp) | {same} of {sentences} | {same / sentences:.3%} |"
+            "| sentences with PaddleNLP's ids (--word_marks paddlenlp) "
+            f"| {same} of {sentences} | {same / sentences:.3%} |"
         )
         if args.large:
             large(text, args.large, vocabulary, folder)

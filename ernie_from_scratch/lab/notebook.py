@@ -1,4 +1,4 @@
-"""What a notebook needs beside its subject: a class written over several cells, and sharp pictures."""
+"""What a notebook needs beside its subject: classes written over several cells, pictures, pictures to play with."""
 
 import warnings
 
@@ -34,3 +34,29 @@ def show(figure, dots_per_inch: int = 120):
         raise UserError("no IPython: a notebook's pictures need it; pip install jupyterlab") from None
     width = round(figure.get_size_inches()[0] * 100)
     return Image(png_bytes(figure, dots_per_inch), format="png", width=width)
+
+
+def explore(draw, **controls):
+    """A picture under ipywidgets controls; `draw`, called with the controls' values by name, gives its figure.
+
+    The picture is a widget itself. `ipywidgets.interact` puts outputs into a widget instead, which tools without
+    a browser (nbconvert, nbval) can only imitate, and sometimes wait for in vain.
+    """
+    import ipywidgets
+
+    class Explorer(ipywidgets.VBox):
+        def __repr__(self):
+            return f"a picture that follows {', '.join(controls)}"
+
+    picture = ipywidgets.Image(format="png", layout={"object_fit": "contain", "object_position": "left"})
+
+    def update(_=None):
+        figure = draw(**{name: control.value for name, control in controls.items()})
+        picture.width = str(round(figure.get_size_inches()[0] * 100))
+        picture.value = png_bytes(figure, 120)
+
+    for name, control in controls.items():
+        control.description = control.description or name
+        control.observe(update, "value")
+    update()
+    return Explorer([*controls.values(), picture])

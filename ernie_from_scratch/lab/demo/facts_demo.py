@@ -72,7 +72,7 @@ def _facts_demo(settings, folder):
     journey.run("report", lambda: write_report(settings, folder, journey))
     results = {name: journey.result(name) for name in TITLES}
     console.print(summary(results))
-    console.print(f"Look at it: {folder / 'report.html'}   Each step is explained: notebooks/00_tour.ipynb")
+    console.print(f"Look at it: {folder / 'report.html'}   The pieces are explained in notebooks/")
     return results
 
 
