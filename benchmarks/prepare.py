@@ -182,10 +182,7 @@ def main():
         for name, speed in speeds.items():
             print(f"| {name} | {speed:.2f} | {speed / peer:.1f} |")
         same, sentences = equal_share(part, vocabulary, folder)
-        print(
-            "| sentences with PaddleNLP's ids (--word_marks paddlenlp) "
-            f"| {same} of {sentences} | {same / sentences:.3%} |"
-        )
+        print(f"| sentences with PaddleNLP's ids | {same} of {sentences} | {same / sentences:.3%} |")
         if args.large:
             large(text, args.large, vocabulary, folder)
 

@@ -36,6 +36,8 @@ MALLOC_OPTIONS = {
     -2: 1 << 26,  # M_TOP_PAD: the heap grows by 64 MB at a time
 }
 MALLOC_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
+# What importing paddle and paddlenlp warns of in every process, and nobody can mend.
+HARMLESS_WARNINGS = ("No ccache found", "Setuptools is replacing distutils")
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,8 @@ def apply() -> tuple[Setting, ...]:
     global _report
     if not _report:
         _report = tuple(_do(setting) for setting in decide(Machine.here(), os.environ))
-        # Paddle warns at each import that ccache, which nothing here needs, is not installed.
-        warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
+        for message in HARMLESS_WARNINGS:
+            warnings.filterwarnings("ignore", message=message, category=UserWarning)
     return _report
 
 

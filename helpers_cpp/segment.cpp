@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "helpers.h"
@@ -225,7 +224,7 @@ void Segmenter::cut_block_without_hmm(CodePointView block, uint8_t* starts) {
 void Segmenter::cut_singles(CodePointView singles, uint8_t* starts) {
     const size_t n = singles.size();
     if (n <= 1 || is_word(singles)) {
-        std::memset(starts, 1, n);
+        std::fill_n(starts, n, uint8_t{1});
         return;
     }
     for (size_t i = 0; i < n;) {
@@ -271,7 +270,7 @@ void Segmenter::viterbi(CodePointView text, uint8_t* starts) {
         starts[i] = state == B || state == S || i == 0;
         if (starts[i]) {
             if (!forced_apart_.empty() && forced_apart_.count(CodePoints(text.substr(i, end - i))))
-                std::memset(starts + i, 1, end - i);
+                std::fill_n(starts + i, end - i, uint8_t{1});
             end = i;
         }
         if (i > 0) state = came_from_[i][state];
@@ -281,7 +280,7 @@ void Segmenter::viterbi(CodePointView text, uint8_t* starts) {
 void Segmenter::mark_starts(CodePointView text, uint8_t* starts, bool hmm) {
     if (!weighed_) weigh();
     const size_t n = text.size();
-    std::memset(starts, 0, n);
+    std::fill_n(starts, n, uint8_t{0});
     for (size_t i = 0; i < n;) {
         size_t end = i + 1;
         if (is_in_block(text[i])) {

@@ -184,6 +184,14 @@ def test_help_shows_names_values_and_defaults(capsys):
     assert "Examples: ernie pretrain --input_dir d" in out
 
 
+def test_usage_line_shows_what_must_be_given():
+    parser = Parser(prog="ernie prepare")
+    parser.add_argument("prefix", metavar="PREFIX")
+    parser.add_argument("--input", required=True, metavar="FILE")
+    parser.add_argument("--seed")
+    assert parser.format_usage() == "usage: ernie prepare PREFIX --input FILE [flags]\n"
+
+
 # Choosing a command
 
 

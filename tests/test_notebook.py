@@ -2,7 +2,9 @@
 
 import struct
 
-from ernie_from_scratch.lab.notebook import method_of, show
+import pytest
+
+from ernie_from_scratch.lab.notebook import explore, method_of, show
 from ernie_from_scratch.lab.theme import LIGHT, new_figure
 
 
@@ -29,3 +31,22 @@ def test_a_picture_is_shown_at_its_size_and_finer():
     image = show(figure, dots_per_inch=150)
     width, height = struct.unpack(">II", image.data[16:24])
     assert (width, height) == (450, 150) and image.width == 300
+
+
+def test_the_explored_picture_follows_its_controls():
+    ipywidgets = pytest.importorskip("ipywidgets")
+    drawn = []
+
+    def draw(place, name):
+        drawn.append((place, name))
+        return new_figure(LIGHT, 2 + place, 1)[0]
+
+    slider, choice = ipywidgets.IntSlider(1, 0, 5), ipywidgets.Dropdown(options=["a", "b"])
+    box = explore(draw, place=slider, name=choice)
+    picture = box.children[-1]
+    first = picture.value
+    slider.value, choice.value = 3, "b"
+    assert drawn == [(1, "a"), (3, "a"), (3, "b")]
+    assert picture.width == "500" and picture.value != first
+    assert [control.description for control in box.children[:-1]] == ["place", "name"]
+    assert repr(box) == "a picture that follows place, name", "no bytes in a notebook's text output"

@@ -215,6 +215,7 @@ def test_setup_takes_the_first_python_that_fits(clone):
     assert f"{folder}/python3.11 -m venv --clear .venv" in calls
     assert "-m pip install --quiet --disable-pip-version-check --requirement requirements.lock" in calls
     assert "--no-deps --no-build-isolation --editable ." in calls and "-m pip check" in calls
+    assert calls.strip().endswith("-m ernie_from_scratch doctor")
     assert (clone / ".venv" / ".ready").exists() and "setup.sh" not in make(clone, "-n", "setup")[1]
 
 

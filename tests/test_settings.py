@@ -133,6 +133,13 @@ def test_malloc_keeps_big_blocks():
     assert int(python(MALLOC_PROBE)) < 100 < int(python(MALLOC_PROBE, **{OPT_OUT: "1"}))
 
 
+def test_importing_the_frameworks_is_quiet():
+    imports = "import ernie_from_scratch, paddle, importlib.util as u\nif u.find_spec('paddlenlp'): import paddlenlp"
+    command = [sys.executable, "-W", "default::UserWarning", "-c", imports]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert "ccache" not in said and "distutils" not in said
+
+
 def test_plain_environment_undoes_the_settings():
     code = "import json, ernie_from_scratch as e; print(json.dumps(e.settings.plain_environment()))"
     plain = json.loads(python(code, OMP_NUM_THREADS="1"))

@@ -24,6 +24,7 @@ if ! .venv/bin/python -c "$fits" 2>/dev/null; then
         exit 2
     fi
 fi
+.venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip  # made by a tool that leaves pip out
 echo "Installing requirements.lock (about 200 packages, 2 GB; some minutes) ..."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 echo "Installing ernie_from_scratch and building its C++ helpers ..."
@@ -31,6 +32,4 @@ PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --disable-pip-vers
     --no-build-isolation --editable .
 .venv/bin/python -m pip check
 .venv/bin/python -m ernie_from_scratch.lab.kernel
-.venv/bin/python -c "
-from ernie_from_scratch import native
-print('C++ helpers:', 'built' if native.helpers() else native.why_missing() + '; slower numpy versions take over')"
+.venv/bin/python -m ernie_from_scratch doctor

@@ -62,7 +62,14 @@ class Parser(argparse.ArgumentParser):
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Shows `--name, --alias N` instead of `--name N, --alias N`."""
+    """Shows `--name, --alias N` instead of `--name N, --alias N`, and in the usage line only what must be given."""
+
+    def _format_usage(self, usage, actions, groups, prefix):
+        needed = [action for action in actions if action.required]
+        parts = [" ".join([*a.option_strings[:1], self._format_args(a, a.metavar or a.dest)]) for a in needed]
+        return super()._format_usage(
+            usage or " ".join(["%(prog)s", *parts, "[flags]"]), actions, groups, prefix
+        )
 
     def _format_action_invocation(self, action):
         if not action.option_strings or action.nargs == 0:

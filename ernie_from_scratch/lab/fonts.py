@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import logging
 from pathlib import Path
 
 from ernie_from_scratch.config import UserError
@@ -37,6 +38,9 @@ def use_chinese_font() -> str:
 @functools.cache
 def chinese_font() -> str:
     """Name of the family, after its file has been made known to matplotlib; raises as `use_chinese_font`."""
+    logging.getLogger("matplotlib.font_manager").setLevel(
+        logging.WARNING
+    )  # no word when it first lists the fonts
     try:
         from matplotlib import font_manager
     except ImportError:

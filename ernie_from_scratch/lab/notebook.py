@@ -1,12 +1,7 @@
 """What a notebook needs beside its subject: classes written over several cells, pictures, pictures to play with."""
 
-import warnings
-
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.lab.theme import png_bytes
-
-# PaddleNLP imports pip, and setuptools, which Paddle has loaded, objects each time; nothing here is installed.
-warnings.filterwarnings("ignore", message="Setuptools is replacing distutils", category=UserWarning)
 
 
 def method_of(owner: type):

@@ -9,7 +9,7 @@ persistables  config.json, static_vars/: one file per variable, what save_persis
 import importlib.util
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +140,10 @@ def write(network, output: Path, layout: str, architecture: str) -> None:
     name = (
         architecture.replace("ForPretraining", "ForPreTraining") if layout == "huggingface" else architecture
     )
-    network.config.save(output, architectures=[name])
+    config = network.config
+    if layout == "huggingface" and architecture == "ErnieForQuestionAnswering":
+        config = replace(config, num_labels=2, id2label=None)  # start and end are labels there
+    config.save(output, architectures=[name])
     if layout == "paddlenlp":
         write_pdparams(output / "model_state.pdparams", tensors)
     elif layout == "huggingface":

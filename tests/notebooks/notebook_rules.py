@@ -148,17 +148,17 @@ def enough_asserts(notebook) -> list[str]:
 
 
 class Package:
-    """All top-level classes and functions of the package, by name."""
+    """All top-level classes and functions of the package: by name, each with the stem of its module."""
 
     def __init__(self, folder: Path):
-        self.classes: dict[str, list[ast.ClassDef]] = {}
-        self.functions: dict[str, list[ast.FunctionDef]] = {}
+        self.classes: dict[str, list[tuple[str, ast.ClassDef]]] = {}
+        self.functions: dict[str, list[tuple[str, ast.FunctionDef]]] = {}
         self.modules: dict[str, list[str]] = {}  # stem of a module -> names that it defines
         for path in sorted(folder.rglob("*.py")):
             for node in ast.parse(path.read_text(encoding="utf-8")).body:
                 kind = {ast.ClassDef: self.classes, ast.FunctionDef: self.functions}.get(type(node))
                 if kind is not None:
-                    kind.setdefault(node.name, []).append(node)
+                    kind.setdefault(node.name, []).append((path.stem, node))
                     self.modules.setdefault(path.stem, []).append(node.name)
 
 
@@ -186,25 +186,36 @@ def owner_of(decorator) -> str | None:
     return None
 
 
-def same_as_package(notebook, package: Package) -> list[str]:
-    """Each class or function that bears the name of one of the package's must be that one.
+def same_as_package(stem: str, notebook, package: Package) -> list[str]:
+    """Each class that bears the name of one of the package's must be that one.
 
-    A notebook may leave methods out, but not __init__ or forward; comments and docstrings may differ.
+    So must each function of the module that the chapter is named after, and of the modules whose classes it builds.
+    Comments and docstrings may differ. A method may be left to the package when the notebook's metadata say so:
+    {"ernie_from_scratch": {"left_to_the_package": ["ErnieTokenizer.decode", ...]}}.
     """
     classes, functions = definitions(notebook)
+    left = notebook["metadata"].get("ernie_from_scratch", {}).get("left_to_the_package", [])
     found = []
-    for name, own in functions.items():
-        theirs = package.functions.get(name, [])
-        if theirs and plain(own) not in [plain(other) for other in theirs]:
-            found.append(f"{name}() differs from the package's: copy it anew, or give it another name")
     for name, own in classes.items():
-        theirs = package.classes.get(name, [])
+        theirs = [node for _, node in package.classes.get(name, [])]
         if theirs:
-            found.append(min((class_differences(own, other) for other in theirs), key=len))
-    return [complaint for group in found for complaint in ([group] if isinstance(group, str) else group)]
+            left_methods = {entry.partition(".")[2] for entry in left if entry.partition(".")[0] == name}
+            found += min((class_differences(own, other, left_methods) for other in theirs), key=len)
+    taught = {stem.partition("_")[2]} | {
+        home for name in classes for home, _ in package.classes.get(name, [])
+    }
+    for name, own in functions.items():
+        theirs = [plain(node) for home, node in package.functions.get(name, []) if home in taught]
+        if theirs and plain(own) not in theirs:
+            found.append(f"{name}() differs from the package's: copy it anew, or give it another name")
+    built = classes.keys() & package.classes.keys()
+    return found + [
+        f"{entry}: no class of this notebook" for entry in left if entry.partition(".")[0] not in built
+    ]
 
 
-def class_differences(own: ast.ClassDef, other: ast.ClassDef) -> list[str]:
+def class_differences(own: ast.ClassDef, other: ast.ClassDef, left: set[str]) -> list[str]:
+    """How the notebook's class differs from the package's; `left` are the members that it says it leaves out."""
     found = []
     if [ast.dump(base) for base in own.bases] != [ast.dump(base) for base in other.bases]:
         found.append(f"{own.name} has other base classes than the package's")
@@ -214,8 +225,9 @@ def class_differences(own: ast.ClassDef, other: ast.ClassDef) -> list[str]:
             found.append(f"{own.name}.{name} does not exist in the package")
         elif plain(node) != plain(theirs[name]):
             found.append(f"{own.name}.{name} differs from the package's")
-    missing = {"__init__", "forward"} & theirs.keys() - mine.keys()
-    return found + [f"{own.name}.{name} is missing" for name in sorted(missing)]
+    found += [f"{own.name}.{name} is missing" for name in theirs if name not in mine and name not in left]
+    found += [f"{own.name}.{name} is said to be left out, but is not" for name in sorted(left & mine.keys())]
+    return found + [f"{own.name}.{name} is left out, but unknown" for name in sorted(left - theirs.keys())]
 
 
 def members(node: ast.ClassDef) -> dict[str, ast.AST]:

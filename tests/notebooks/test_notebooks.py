@@ -43,7 +43,7 @@ def test_every_chapter(path, rule):
 
 @pytest.mark.parametrize("path", OTHERS, ids=name_of)
 def test_what_is_taught_is_what_runs(path):
-    assert rules.same_as_package(read(path), PACKAGE) == []
+    assert rules.same_as_package(path.stem, read(path), PACKAGE) == []
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=name_of)
@@ -164,29 +164,25 @@ class Pooler(Layer):
     def forward(self, x):
         """[B, L, H] -> [B, H]"""
         return self.dense(x[:, 0])
-    def save(self):
-        pass
 '''
     )
     return rules.Package(tmp_path)
 
 
-START = "class Pooler(Layer):\n    def __init__(self, config):\n        super().__init__()\n        self.dense = config"
+START = """class Pooler(Layer):
+    size: int = 3
+    def __init__(self, config):
+        super().__init__()
+        self.dense = config"""
 FORWARD = "@method_of(Pooler)\ndef forward(self, x):\n    # other words\n    return self.dense(x[:, 0])"
 
 
 def test_the_package_s_class_in_one_cell_or_several(package):
-    whole = START + "\n    size: int = 3\n    def forward(self, x):\n        return self.dense(x[:, 0])"
-    assert rules.same_as_package(made_up(whole, "def scale(x):\n    return 2 * x"), package) == []
-    assert rules.same_as_package(made_up(START, FORWARD), package) == []
+    whole = START + "\n    def forward(self, x):\n        return self.dense(x[:, 0])"
     apart = START.replace("super()", "super(Pooler, self)")
-    assert rules.same_as_package(made_up(apart, FORWARD), package) == []
-    assert (
-        rules.same_as_package(
-            made_up("class NaivePooler:\n    def forward(self):\n        return 1"), package
-        )
-        == []
-    )
+    naive = "class NaivePooler:\n    def forward(self):\n        return 1"
+    for sources in ((whole, "def scale(x):\n    return 2 * x"), (START, FORWARD), (apart, FORWARD), (naive,)):
+        assert rules.same_as_package("05_pooler", made_up(*sources), package) == []
 
 
 @pytest.mark.parametrize(
@@ -195,7 +191,7 @@ def test_the_package_s_class_in_one_cell_or_several(package):
         ((START, FORWARD.replace("0", "1")), "Pooler.forward differs from the package's"),
         ((START,), "Pooler.forward is missing"),
         ((START.replace("(Layer)", "(Module)"), FORWARD), "Pooler has other base classes"),
-        ((START + "\n    size: int = 4", FORWARD), "Pooler.size differs"),
+        ((START.replace("3", "4"), FORWARD), "Pooler.size differs"),
         (
             (START + "\n    def extra(self):\n        pass", FORWARD),
             "Pooler.extra does not exist in the package",
@@ -208,8 +204,33 @@ def test_the_package_s_class_in_one_cell_or_several(package):
     ],
 )
 def test_drift_is_noticed(package, sources, complaint):
-    found = rules.same_as_package(made_up(*sources), package)
+    found = rules.same_as_package("05_pooler", made_up(*sources), package)
     assert any(complaint in text for text in found), found
+
+
+def test_a_helper_of_another_module_is_the_notebook_s_own_business(package):
+    own = made_up("def scale(x):\n    return 3 * x")
+    assert rules.same_as_package("07_heads", own, package) == []
+    assert rules.same_as_package("05_pooler", own, package) != []
+
+
+def left_out(*names):
+    notebook = made_up(START)
+    notebook.metadata["ernie_from_scratch"] = {"left_to_the_package": list(names)}
+    return notebook
+
+
+def test_methods_are_left_to_the_package_on_purpose_only(package):
+    def found(*names):
+        return rules.same_as_package("05_pooler", left_out(*names), package)
+
+    assert found("Pooler.forward") == []
+    assert found() == ["Pooler.forward is missing"]
+    assert found("Pooler.forward", "Pooler.__init__") == [
+        "Pooler.__init__ is said to be left out, but is not"
+    ]
+    assert found("Pooler.forward", "Pooler.save") == ["Pooler.save is left out, but unknown"]
+    assert found("Pooler.forward", "Encoder.forward") == ["Encoder.forward: no class of this notebook"]
 
 
 def test_a_chapter_that_teaches_nothing_and_a_class_built_twice(package):
@@ -264,5 +285,5 @@ def test_nbval_is_strict_and_its_kernel_has_the_settings(tmp_path):
 def test_rules_do_not_change_the_notebook():
     notebook = made_up(START, FORWARD)
     before = copy.deepcopy(notebook)
-    complaints(notebook), rules.same_as_package(notebook, PACKAGE)
+    complaints(notebook), rules.same_as_package("05_pooler", notebook, PACKAGE)
     assert notebook == before
