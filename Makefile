@@ -1,6 +1,6 @@
 # make help lists the targets. Everything runs from the virtual environment in .venv, which `make setup` makes.
 .DEFAULT_GOAL := help
-.PHONY: help run test setup lab lint format test-notebooks test-parallel bench lock clean
+.PHONY: help run test setup lab lint format test-notebooks test-parallel fuzz asan bench lock clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -38,6 +38,14 @@ test-notebooks: setup  ## the notebooks alone: each cell runs and gives its comm
 
 test-parallel: setup  ## the tests that start several processes
 	$(BIN)/python -m pytest -m parallel tests
+
+SECONDS ?= 60
+
+fuzz: setup  ## fuzz the C++ helpers against their plain versions, SECONDS=60 for each target (installs atheris)
+	sh tests/fuzz/fuzz.sh fuzz $(SECONDS)
+
+asan: setup  ## their tests, then random inputs, under AddressSanitizer (needs g++)
+	sh tests/fuzz/fuzz.sh asan $(SECONDS)
 
 bench: setup  ## every table of RESULTS.md; minutes to hours
 	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -90,11 +90,11 @@ class ModelConfig:
             raise UserError(f"not JSON: {path}; {error}") from error
         if not isinstance(values, dict):
             raise UserError(f"not a configuration: {path}; a JSON object is expected")
-        while values.get(
-            "init_args"
-        ):  # model_config.json nests the network's arguments in its task's arguments
-            values = {**values, **values.pop("init_args")[0]}
-        values.pop("init_args", None)
+        # PaddleNLP's older model_config.json nests the network's arguments in its task's arguments.
+        while nested := values.pop("init_args", None):
+            if not (isinstance(nested, list | tuple) and isinstance(nested[0], dict)):
+                raise UserError(f"not a configuration: {path}; init_args must be a list that holds an object")
+            values |= nested[0]
         if values.get("model_type", cls.MODEL_TYPE) != cls.MODEL_TYPE:
             raise UserError(
                 f"other kind of model: {path}; model_type is {values['model_type']}, not {cls.MODEL_TYPE}"

@@ -18,7 +18,10 @@ NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 @st.composite
 def configs(draw, **fixed):
-    heads, head_dim = draw(st.integers(1, 4)), draw(st.integers(4, 12))  # LayerNorm of 1 or 2 numbers is all noise
+    heads, head_dim = (
+        draw(st.integers(1, 4)),
+        draw(st.integers(4, 12)),
+    )  # LayerNorm of 1 or 2 numbers is all noise
     values = {
         "vocab_size": draw(st.integers(12, 60)),
         "hidden_size": heads * head_dim,

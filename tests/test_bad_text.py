@@ -106,6 +106,7 @@ def test_gz_that_is_none(place, capsys):
         ("普通的文字", "not JSON: {} line 3"),
         ('["text"]', "not a JSON object: {} line 3"),
         ('{"content": "一", "id": 3}', "missing key: {} line 3 has no 'text' (keys: content, id)"),
+        ('{"text": ' + "[" * 100_000, "not JSON: {} line 3"),
         ('{"text": 5}', "not text: {} line 3, text"),
         ('{"sentences": "一"}', "not a list: {} line 3"),
         ('{"sentences": [{"txt": "一"}]}', "not a sentence: {} line 3"),
@@ -120,6 +121,33 @@ def test_jsonl_lines_are_placed(place, capsys, line, message):
     good = '{"text": "' + PARAGRAPHS[0] + '"}'
     write(place, f"{good}\n\n{line}\n{good}\n".encode(), "bad.jsonl")
     assert message.format(place / "bad.jsonl") in fail(place, capsys, input="bad.jsonl")
+
+
+def test_row_too_long(place, capsys, monkeypatch):
+    monkeypatch.setattr("ernie_from_scratch.text.corpus.LONGEST_ROW", 5000)
+    rows = '{"text": "一二三四五六七八九十"}\n{"text": "' + "长" * (4 << 20) + '"}\n'
+    write(place, rows.encode(), "bad.jsonl")
+    assert "row too long: " in (said := fail(place, capsys, input="bad.jsonl")) and " line 2 " in said
+
+
+def test_frequency_too_high(place, capsys):
+    write(place, "词 99999999999999999999999\n".encode(), "words.txt")
+    message = fail(place, capsys, "--user_dict", str(place / "words.txt"), input="good.txt")
+    assert "frequency too high" in message and "line 1" in message
+
+
+def test_a_folder_with_the_name_of_the_work_folder_stays(place, capsys):
+    (place / "new.parts").mkdir()
+    write(place, TEXT.encode(), "new.parts/mine.txt")
+    assert "in the way: " in fail(place, capsys, input="new.parts", output="new")
+    assert (place / "new.parts" / "mine.txt").read_bytes() == TEXT.encode()
+
+
+def test_empty_name(place, capsys, monkeypatch):
+    monkeypatch.chdir(place)
+    capsys.readouterr()
+    assert main(["prepare", "--input", "", "--output", "new", "--vocab", "vocab.txt"]) == 2
+    assert "empty name" in capsys.readouterr().err
 
 
 def test_folder_without_text(place, capsys):
@@ -168,6 +196,9 @@ def test_output_without_a_name(place, capsys):
         (("--format", "csv"), "unknown format: csv"),
         (("--workers", "0"), "too few workers: 0"),
         (("--max_sentence_length", "1"), "max_sentence_length too small: 1"),
+        (("--max_sentence_length", "3e9"), "max_sentence_length"),
+        (("--max_sentence_length", "3000000000"), "max_sentence_length too large: 3000000000"),
+        (("--shuffle", "--seed", "-1"), "negative seed: -1"),
         (("--user_dict", "nowhere.txt"), "cannot read: user dictionary nowhere.txt"),
         (("--segmenter", "lac", "--lac_model", "nowhere"), "no LAC model: nowhere"),
         (("--jsonkey", "x"), "json_key"),

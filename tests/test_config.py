@@ -69,6 +69,9 @@ def test_older_model_config(tmp_path):
     (tmp_path / "model_config.json").write_text(json.dumps(nested))
     config = ErnieConfig.from_file(tmp_path)
     assert (config.vocab_size, config.hidden_size, config.num_labels) == (60, 12, 4)
+    (tmp_path / "model_config.json").write_text(json.dumps(nested | {"init_args": 5}))
+    with pytest.raises(UserError, match="init_args"):
+        ErnieConfig.from_file(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -190,21 +190,27 @@ def test_set_rule_marks_a_word_wherever_it_was_found():
 
 
 @pytest.mark.real_data
-def test_ids_equal_paddlenlp_on_real_text(real_data, tmp_path):
+@pytest.mark.parametrize("name", ["ernie_1.0_zh_vocab.txt", "ernie_3.0_vocab.txt"])
+def test_ids_equal_paddlenlp_on_real_text(real_data, tmp_path, name):
     """Its tokenizer, jieba, and the rule as described above, against word_marks="paddlenlp"."""
     transformers = pytest.importorskip("paddlenlp.transformers")
     import jieba
 
     jieba.setLogLevel(60)
-    vocabulary = Vocabulary.load(real_data / "vocab" / "ernie_1.0_zh_vocab.txt")
+    vocabulary = Vocabulary.load(real_data / "vocab" / name)
     ErnieTokenizer(vocabulary).save_pretrained(tmp_path)
     peer = transformers.ErnieTokenizer.from_pretrained(str(tmp_path))
+    peer.extend_chinese_char()
     lines = (real_data / "corpus" / "zhwiki_sample.txt").read_text(encoding="utf-8").split("\n")[::12]
     with gzip.open(
         real_data / "corpus" / "CLUECorpusSmall_bert_sampled.txt.gz", "rt", encoding="utf-8"
     ) as file:
         lines += file.read().split("\n")[::20]
-    encoder = make_encoder("paddlenlp", "newline", vocabulary)
+    for corpus in ("histories_modern_zh", "laws_zh", "mlqa_zh_contexts"):
+        with gzip.open(real_data / "corpus" / f"{corpus}.txt.gz", "rt", encoding="utf-8") as file:
+            text = [line for line in file.read().split("\n") if line.strip()]
+            lines += text[:: len(text) // 300]
+    encoder = make_encoder("paddlenlp", "newline", vocabulary.with_word_marks())
     different = sentences = 0
     for line in map(str.strip, lines):
         words = jieba.lcut(line)

@@ -147,6 +147,41 @@ def test_files_equal_paddlenlps_tool(tmp_path):
     )
 
 
+def test_word_marks_beyond_the_vocabulary_are_paddlenlps(tmp_path):
+    """Without `##`Han in the vocabulary (ERNIE 3.0's has none) they are numbered behind it, as its tool does."""
+    transformers = pytest.importorskip("paddlenlp.transformers")
+    import jieba
+    from test_encode import paddlenlp_marks
+
+    from ernie_from_scratch.dataset.data import PretrainingData
+    from ernie_from_scratch.dataset.inspect import inspect_corpus, random_sentences
+    from ernie_from_scratch.text.vocabulary import Vocabulary
+
+    jieba.setLogLevel(60)
+    vocabulary = Vocabulary([t for t in small_vocabulary().tokens if not (len(t) == 3 and t > "##\u4e00")])
+    ErnieTokenizer(vocabulary).save_pretrained(tmp_path)
+    peer = transformers.ErnieTokenizer.from_pretrained(str(tmp_path))
+    peer.extend_chinese_char()
+    (tmp_path / "a.txt").write_text("\n\n".join(PARAGRAPHS * 4), encoding="utf-8")
+    given = {"word_marks": "paddlenlp", "split_sentences": "newline"}
+    prepare(tmp_path / "a.txt", tmp_path / "a", vocabulary, **given)
+    expected = []
+    for text in PARAGRAPHS * 4:
+        words = jieba.lcut(text)
+        expected += peer.convert_tokens_to_ids(paddlenlp_marks(peer.tokenize(text), words))
+    found = open_prepared(tmp_path / "a", vocabulary)
+    assert found.ids.tolist() == expected and max(expected) >= len(vocabulary)
+    for suffix in ("_spans.npy", "_meta.json"):  # what is left is what its tool writes
+        os.remove(f"{tmp_path / 'a'}{suffix}")
+    data = PretrainingData([(1.0, tmp_path / "a")], vocabulary, "1", 64, "word", sentence_pairs="none")
+    batch = data["train"].batch(np.arange(40))
+    for name in ("input_ids", "masked_lm_labels"):  # the model never sees them
+        assert batch[name].max() < len(vocabulary)
+    assert inspect_corpus(tmp_path / "a", vocabulary).counts["words"] == found.spans.tolist().count(3)
+    texts = [t for tokens, _ in random_sentences(found, vocabulary, 20, 0) for t in tokens]
+    assert any(t.startswith("##") for t in texts)
+
+
 def test_pieces_do_not_change_the_files(tmp_path, many):
     prepare(many, tmp_path / "one", small_vocabulary())
     for name, piece_bytes in (("some", 20_000), ("tiny", 600)):
@@ -313,6 +348,28 @@ def test_a_killed_worker_is_one_line(tmp_path, many, monkeypatch):
     monkeypatch.setattr(workers.PieceEncoder, "encode", die)
     with pytest.raises(UserError, match="a worker process was killed: memory may be short"):
         prepare(many, tmp_path / "a", small_vocabulary(), piece_bytes=5000, workers=2)
+
+
+def test_output_inside_the_input_folder(tmp_path, monkeypatch):
+    """What a run wrote there, and what it is writing, is no text."""
+    (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
+    first = prepare(tmp_path, tmp_path / "out", small_vocabulary())
+    again = prepare(tmp_path, tmp_path / "out", small_vocabulary())
+    assert first["counts"] == again["counts"] and first["counts"]["documents"] == 5
+    count_encodings(monkeypatch, stop_after=0)
+    with pytest.raises(Stopped):
+        prepare(tmp_path, tmp_path / "out", small_vocabulary())
+    monkeypatch.undo()
+    assert (tmp_path / "out.parts" / "key.json").exists()
+    assert prepare(tmp_path, tmp_path / "out", small_vocabulary())["inputs"] == [str(tmp_path / "a.txt")]
+
+
+@pytest.mark.parametrize("block", [1, 2, 7, 1000])
+def test_first_tokens_in_blocks(monkeypatch, block):
+    monkeypatch.setattr(parts, "BLOCK", block)
+    lens = np.random.default_rng(0).integers(0, 50, 90).astype(np.int32)
+    docs = np.array([0, 3, 3, 20, 21, 60, 60, 88, 90])
+    assert parts.first_tokens(lens, docs).tolist() == [int(lens[:first].sum()) for first in docs]
 
 
 def test_two_runs_to_one_place_do_not_meet(tmp_path, many):

@@ -123,13 +123,14 @@ def random_sentences(
     corpus: Prepared, vocabulary: Vocabulary, count: int, seed: int
 ) -> list[tuple[list[str], np.ndarray]]:
     """(tokens, bits [T] uint8) of sentences drawn at random."""
+    texts = vocabulary.with_word_marks().tokens
     ends = np.cumsum(corpus.lens, dtype=np.int64)
     chosen = np.random.default_rng(seed).permutation(len(corpus.lens))[:count]
     out = []
     for sentence in sorted(chosen):
         end = int(ends[sentence])
         start = end - int(corpus.lens[sentence])
-        tokens = [vocabulary.tokens[i] for i in corpus.ids[start:end]]
+        tokens = [texts[i] for i in corpus.ids[start:end]]
         out.append((tokens, _bits(corpus, start, end, vocabulary)))
     return out
 

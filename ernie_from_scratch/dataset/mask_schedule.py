@@ -48,6 +48,42 @@ def mask_stages(masking: str, schedule=None) -> tuple:
     return tuple((first, _cumulative_shares(levels)) for first, levels in stages)
 
 
+def read_schedule(text: str | None, steps: int, samples_per_step: int):
+    """The `schedule` of `mask_stages` from one line of text.
+
+    Args:
+        text: "stages", the paper's: a third of the run each by char, phrase and entity; or shares, as in
+            "char 1, entity 2"; or stages that begin at a step, as in "0: char; 5000: phrase 1, entity 1"; or
+            None.
+        steps: of the whole run.
+        samples_per_step: the global batch size.
+
+    Raises:
+        UserError: the text is none of these.
+    """
+    if text is None:
+        return None
+    if text.strip() == "stages":
+        return [(steps * n // 3 * samples_per_step, level) for n, level in enumerate(KNOWLEDGE_MIX)]
+    stages = []
+    for part in text.split(";"):
+        first, colon, levels = part.rpartition(":")
+        shares = [share.split() for share in levels.split(",")]
+        try:
+            step = int(first) if colon else 0
+            names = [name for name, *_ in shares]
+            mix = {name: float(*number) if number else 1.0 for name, *number in shares}
+        except (ValueError, TypeError):
+            step, names, mix = 0, [], {}
+        if not mix or len(mix) < len(names) or not set(mix) <= set(LEVELS):
+            raise UserError(
+                f"mask_schedule {text!r}: cannot read {part.strip()!r}; write stages, or shares of "
+                f"{', '.join(LEVELS)} as in 'char 1, entity 2' or '0: char; 5000: phrase 1, entity 1'"
+            )
+        stages.append((step * samples_per_step, mix))
+    return stages
+
+
 def _cumulative_shares(levels) -> tuple:
     shares = {levels: 1.0} if isinstance(levels, str) else levels
     if not isinstance(shares, dict) or not set(shares) <= set(LEVELS):

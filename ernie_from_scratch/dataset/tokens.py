@@ -26,8 +26,8 @@ class TokenTable:
 
     @classmethod
     def of(cls, vocabulary) -> "TokenTable":
-        """From a `text.vocabulary.Vocabulary`."""
-        texts = list(vocabulary.tokens)
+        """From a `text.vocabulary.Vocabulary`; V counts the word marks that PaddleNLP's tools add to it."""
+        texts = vocabulary.with_word_marks().tokens
         ids = {text: number for number, text in enumerate(texts)}
         continuation = np.array([text.startswith("##") and len(text) > 2 for text in texts], dtype=bool)
         special = np.array([SPECIAL.fullmatch(text) is not None for text in texts], dtype=bool)

@@ -13,13 +13,15 @@ from pathlib import Path
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.text.files import COMPRESSED_SUFFIXES, STDIN, check_readable, open_bytes
+from ernie_from_scratch.text.parts import IDS, META, is_work_folder
 from ernie_from_scratch.text.sentences import split_sentences
 from ernie_from_scratch.text.spans import SPAN_KINDS
 
 FORMATS = ("auto", "txt", "jsonl")
 TEXT_SUFFIXES = {".txt": "txt", ".text": "txt", ".jsonl": "jsonl", ".json": "jsonl"}
 PIECE_BYTES = 4 << 20
-LONGEST_DOCUMENT = 64 << 20  # bytes; a longer document is cut at a line's end
+LONGEST_DOCUMENT = 8 << 20  # bytes; a longer document of a .txt is cut at a line's end
+LONGEST_ROW = 64 << 20  # bytes; a longer row of a .jsonl is refused
 
 Span = tuple[int, int, str]  # first character, character after the last, kind (spans.SPAN_KINDS)
 
@@ -79,11 +81,13 @@ def find_files(inputs: str | os.PathLike | Iterable[str | os.PathLike]) -> list[
         if str(name) == STDIN:
             files.append(STDIN)
             continue
+        if not str(name):
+            raise UserError("empty name among the inputs; name files, folders or - for standard input")
         check_readable(name)
         if not Path(name).is_dir():
             files.append(str(name))
             continue
-        inside = sorted(str(path) for path in Path(name).rglob("*") if path.is_file() and _known_format(path))
+        inside = sorted(str(path) for path in Path(name).rglob("*") if path.is_file() and _is_text(path))
         if not inside:
             raise UserError(
                 f"no text in folder: {name}; it needs .txt or .jsonl files (also .gz, .xz, .zst of them)"
@@ -92,6 +96,12 @@ def find_files(inputs: str | os.PathLike | Iterable[str | os.PathLike]) -> list[
     if not files:
         raise UserError("no input; name files, folders or - for standard input")
     return files
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file of a folder is meant to be read; what `ernie prepare` wrote there isn't."""
+    meta = path.name.endswith(META) and path.with_name(path.name.removesuffix(META) + IDS).exists()
+    return _known_format(path) is not None and not is_work_folder(path.parent) and not meta
 
 
 def _known_format(path: str | os.PathLike) -> str | None:
@@ -132,7 +142,12 @@ def _pieces_of(file, source: str, format: str, piece_bytes: int) -> Iterator[Pie
             known = _format_of(source, format, block)
         data += block
         end, cut = _last_boundary(data, known), False
-        if not end and len(data) > LONGEST_DOCUMENT:
+        if not end and known == "jsonl" and len(data) > LONGEST_ROW:
+            raise UserError(
+                f"row too long: {_name(source)} line {line} has more than {LONGEST_ROW >> 20} MB; "
+                "give one JSON object per line, or the text as .txt"
+            )
+        if not end and known == "txt" and len(data) > LONGEST_DOCUMENT:
             end, cut = data.rfind(b"\n") + 1 or _character_boundary(data), True
         if end:
             if data[:end].strip():
@@ -232,7 +247,7 @@ def parse_piece(piece: Piece, json_key: str = "text") -> Iterator[Document]:
 def _document_of_row(line: str, json_key: str, where: str) -> Document:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"not JSON: {where} ({error}); give one JSON object per line") from error
     if not isinstance(row, dict):
         raise UserError(f'not a JSON object: {where}; give one like {{"{json_key}": "…"}}')

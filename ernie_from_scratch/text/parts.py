@@ -17,7 +17,8 @@ from ernie_from_scratch.text.encode import Encoded
 from ernie_from_scratch.text.files import atomic_write, cannot_write
 
 IDS, IDX, SPANS, META = "_ids.npy", "_idx.npz", "_spans.npy", "_meta.json"
-COPY_BYTES = 16 << 20
+WORK_FOLDER, KEY = ".parts", "key.json"  # ending of the work folder's name; a file that each has
+BLOCK = 1 << 16  # documents whose sentences are looked at in one go
 
 
 def part_path(folder: Path, number: int) -> Path:
@@ -95,12 +96,14 @@ def shuffle_documents(source: Path, target: Path, seed: int) -> None:
     """Copies the three files SOURCE_* to TARGET_* with the documents in a random order that depends on
     `seed`.
 
-    Only the index is held in memory; tokens are read document by document.
+    Only what is kept per document is held in memory; tokens and lengths are read document by document.
     """
+    with zipfile.ZipFile(f"{source}{IDX}") as archive:
+        lens = np.load(archive.extract("lens.npy", source.parent), mmap_mode="r")  # an .npz cannot be mapped
     with np.load(f"{source}{IDX}") as index:
-        lens, docs = index["lens"], index["docs"]
+        docs = index["docs"]
     order = np.random.default_rng(seed).permutation(len(docs) - 1)
-    starts = np.concatenate([[0], np.cumsum(lens, dtype=np.int64)])[docs]  # first token of each document
+    starts = first_tokens(lens, docs)
     for suffix in (IDS, SPANS):
         array = np.load(f"{source}{suffix}", mmap_mode="r")
         offset, size = array.offset, array.itemsize
@@ -118,18 +121,37 @@ def shuffle_documents(source: Path, target: Path, seed: int) -> None:
     write_index(Path(f"{target}{IDX}"), len(lens), len(order), shuffled_lens, lambda: iter([counts]))
 
 
+def first_tokens(lens: np.ndarray, docs: np.ndarray) -> np.ndarray:
+    """The first token of each document, and the number of tokens: [D + 1] int64."""
+    starts, before = np.empty(len(docs), np.int64), 0
+    for first in range(0, len(docs), BLOCK):
+        block = docs[first : first + BLOCK + 1]  # one more, where the next block begins
+        ends = before + np.cumsum(np.concatenate([[0], lens[block[0] : block[-1]]]), dtype=np.int64)
+        starts[first : first + len(block)] = ends[block - block[0]]
+        before = int(ends[-1])
+    return starts
+
+
+def is_work_folder(folder: Path) -> bool:
+    return folder.suffix == WORK_FOLDER and (folder / KEY).exists()
+
+
 @contextmanager
 def work_folder(prefix: Path, key: str) -> Iterator[Path]:
     """PREFIX.parts, with the finished parts of an earlier run with the same key; removed after a run that
     ended well.
     """
-    folder = Path(f"{prefix}.parts")
+    folder = Path(f"{prefix}{WORK_FOLDER}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not is_work_folder(folder) and {path.name for path in folder.iterdir()} - {"lock"}:
+            raise UserError(
+                f"in the way: {folder} is not of `ernie prepare`; rename it or choose another output"
+            )
     except OSError as error:
         raise cannot_write(prefix, error) from error
     with _lock(folder):
-        record = folder / "key.json"
+        record = folder / KEY
         if not record.exists() or record.read_text(encoding="utf-8") != key:
             for old in folder.glob("*.npz"):
                 old.unlink()

@@ -19,7 +19,7 @@ import numpy as np
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.text import parts
 from ernie_from_scratch.text.corpus import PIECE_BYTES, find_files, read_pieces
-from ernie_from_scratch.text.files import STDIN, atomic_write, cannot_write, flush_to_disk, sha256_file
+from ernie_from_scratch.text.files import atomic_write, cannot_write, flush_to_disk, sha256_file
 from ernie_from_scratch.text.progress import PrepareProgress
 from ernie_from_scratch.text.spans import ENTITY_TYPES
 from ernie_from_scratch.text.vocabulary import Vocabulary
@@ -56,8 +56,11 @@ def prepare(
     settings = Settings(**settings)
     if workers < 1:
         raise UserError(f"too few workers: {workers}; give 1 or more")
+    if seed < 0:
+        raise UserError(f"negative seed: {seed}; give 0 or more")
     files = find_files(inputs)
-    stored = None if STDIN in files else sum(os.path.getsize(name) for name in files)
+    known = all(os.path.isfile(name) for name in files)  # the size of a pipe is not
+    stored = sum(map(os.path.getsize, files)) if known else None
     prefix = Path(output_prefix)
     if prefix.name in ("", ".", "..") or str(output_prefix).endswith(os.sep):
         raise UserError(f"no file name: output {output_prefix}; give a prefix such as corpus/news")
@@ -80,7 +83,7 @@ def prepare(
                 "lower min_document_length or give other text"
             )
         paths = [parts.part_path(folder, number) for number in range(len(stats))]
-        ids_dtype = np.dtype(np.uint16 if len(vocabulary) < 65535 else np.int32)
+        ids_dtype = np.dtype(np.uint16 if len(encoder.core.vocabulary) < 65535 else np.int32)
         meta = {
             "format": FORMAT_VERSION,
             "made_by": _versions(),

@@ -68,7 +68,7 @@ def bits_from_ids(ids: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
     entities.
     """
     goes_on = np.array(
-        [token.startswith("##") and len(token) > 2 for token in vocabulary.tokens], bool
+        [token.startswith("##") and len(token) > 2 for token in vocabulary.with_word_marks().tokens], bool
     )  # [V]
     return np.where(goes_on[ids], 0, WORD_START | PHRASE_START).astype(np.uint8)
 
@@ -109,7 +109,7 @@ def _check_vocabulary(prefix: str, ids: np.ndarray, meta: dict | None, vocabular
         )
     step = 1 << 24
     top = max((int(ids[start : start + step].max()) for start in range(0, len(ids), step)), default=0)
-    if top >= len(vocabulary):
+    if top >= len(vocabulary) and top >= len(vocabulary.with_word_marks()):
         raise UserError(
             f"other vocabulary: {prefix}{IDS} has id {top}, "
             f"{vocabulary.source} only {len(vocabulary)} tokens; give the vocabulary that it was made with"

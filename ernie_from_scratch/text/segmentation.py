@@ -22,6 +22,8 @@ from ernie_from_scratch.text.spans import ENTITY_TYPES
 
 SEGMENTERS = ("builtin", "jieba", "rjieba", "lac", "none")
 
+HIGHEST_FREQUENCY = 10**12  # sums of these stay exact in float64
+
 # Part-of-speech tags that jieba's user dictionaries give to names.
 TAG_TYPES = {"nr": "PER", "ns": "LOC", "nt": "ORG", "t": "TIME", "nw": "WORK", "nz": "OTHER"}
 
@@ -55,6 +57,10 @@ def read_user_dict(path: str | os.PathLike) -> list[UserWord]:
             continue
         word, *rest = fields
         frequency = int(rest.pop(0)) if rest and rest[0].isascii() and rest[0].isdigit() else None
+        if frequency is not None and frequency > HIGHEST_FREQUENCY:
+            raise UserError(
+                f"frequency too high: user dictionary {path} line {number}; give at most {HIGHEST_FREQUENCY}"
+            )
         tag = rest.pop(0) if rest else ""
         if rest or not (tag in ENTITY_TYPES or tag.islower()):
             raise UserError(

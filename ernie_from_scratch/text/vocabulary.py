@@ -55,6 +55,15 @@ class Vocabulary:
         """Checksum of the tokens in order, whatever the form of the file that they came from."""
         return hashlib.sha256("\n".join(self.tokens).encode("utf-8", "surrogatepass")).hexdigest()
 
+    def with_word_marks(self) -> "Vocabulary":
+        """These tokens, then the `##` forms that they lack of Han characters (U+4E00 to U+9FA5).
+
+        PaddleNLP's ernie-1.0 tools number word marks so (`extend_chinese_char`), which vocabularies since
+        ERNIE 3.0 need. Only prepared corpora hold these ids; the sampler turns them into plain characters.
+        """
+        lacking = [f"##{token}" for token in self.tokens if len(token) == 1 and "\u4e00" <= token <= "\u9fa5"]
+        return Vocabulary([*self.tokens, *(t for t in lacking if t not in self._ids)], self.source)
+
     def save(self, path: str | os.PathLike) -> Path:
         """Writes one token per line; a folder gets `vocab.txt`. Returns the file's path."""
         path = Path(path)

@@ -28,6 +28,8 @@ from ernie_from_scratch.text.spans import (
 )
 from ernie_from_scratch.text.vocabulary import Vocabulary
 
+LONGEST_SENTENCE = 1_000_000  # tokens, the most that max_sentence_length may be
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -53,6 +55,10 @@ class Settings:
                 raise UserError(f"unknown {name}: {value}; known: {', '.join(known)}")
         if self.max_sentence_length < 2:
             raise UserError(f"max_sentence_length too small: {self.max_sentence_length}; give 2 or more")
+        if self.max_sentence_length > LONGEST_SENTENCE:
+            raise UserError(
+                f"max_sentence_length too large: {self.max_sentence_length}; give at most {LONGEST_SENTENCE}"
+            )
 
 
 class PieceEncoder:
@@ -60,6 +66,8 @@ class PieceEncoder:
 
     def __init__(self, vocabulary: Vocabulary, settings: Settings):
         self.settings = settings
+        if settings.word_marks == "paddlenlp":
+            vocabulary = vocabulary.with_word_marks()
         self.core = make_encoder(
             vocabulary,
             make_segmenter(settings.segmenter, settings.user_dict, settings.lac_model),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.dataset.data import PretrainingData
+from ernie_from_scratch.dataset.mask_schedule import read_schedule
 from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.text.vocabulary import Vocabulary
 
@@ -18,15 +19,15 @@ def corpus_prefixes(input_dir):
     Raises:
         UserError: nothing prepared is there, or a weight isn't a positive number.
     """
-    words = str(input_dir).split()
-    if len(words) > 1:
+    path, words = Path(input_dir), str(input_dir).split()
+    in_one = path.is_dir() or Path(f"{path}_ids.npy").exists()  # a path may hold spaces
+    if len(words) > 1 and not in_one:
         if len(words) % 2:
             raise UserError(f"--input_dir {input_dir!r}: expected 'weight prefix weight prefix …'")
         try:
             return [(float(weight), prefix) for weight, prefix in zip(words[::2], words[1::2], strict=True)]
         except ValueError as error:
             raise UserError(f"--input_dir {input_dir!r}: a weight is not a number ({error})") from error
-    path = Path(input_dir)
     if path.is_dir():
         prefixes = sorted(str(file)[: -len("_ids.npy")] for file in path.glob("*_ids.npy"))
         if not prefixes:
@@ -60,6 +61,12 @@ def build_data(settings, prefixes, vocabulary):
         sentence_pairs=settings.sentence_pairs,
         short_seq_prob=settings.short_seq_prob,
         seed=settings.seed,
+        mask_schedule=read_schedule(
+            settings.mask_schedule, settings.max_steps, samples_per_step=settings.global_batch_size
+        ),
+        favor_longer_ngram=settings.favor_longer_ngram,
+        replace_per=settings.replace_per,
+        max_sentences=settings.max_sentences,
     )
 
 

@@ -43,11 +43,22 @@ class PretrainSettings:
         "word", "unit that is masked whole", choices=("char", "word", "phrase", "entity", "knowledge")
     )
     masked_lm_prob: float = option(0.15, "share of tokens that are masked")
+    mask_schedule: str | None = option(
+        None,
+        "with --masking knowledge: 'stages' (char, phrase, entity for a third of the run each), shares as in "
+        "'char 1, entity 2', or those from a step on as in '0: char; 5000: phrase 1, entity 1'; default: equal "
+        "shares of char, phrase and entity",
+    )
     max_ngrams: int = option(3, "longest run of units masked together")
+    favor_longer_ngram: bool = option(False, "longer runs are the likelier ones")
+    replace_per: str = option(
+        "token", "what [MASK], unchanged or random is decided for", choices=("token", "unit")
+    )
     sentence_pairs: str = option(
         "sop", "second objective: order, adjacency, or none", choices=("sop", "nsp", "none")
     )
     short_seq_prob: float = option(0.1, "share of samples with a random shorter length")
+    max_sentences: int = option(0, "most sentences in a sample; 0: as many as fit")
     max_lr: float = option(1e-4, "highest learning rate", aliases=("learning_rate",))
     min_lr: float = option(1e-5, "learning rate at decay_steps and after")
     warmup_rate: float = option(0.01, "share of decay_steps spent warming up")

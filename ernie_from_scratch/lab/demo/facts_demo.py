@@ -84,11 +84,11 @@ def _pretrain(settings, folder, prefix, console):
     on_gpu = paddle.get_device().startswith("gpu")
     at_once = 1 if on_gpu or cores == 1 else len(ARMS)
     pair = []
-    for masking in ARMS:
+    for name in ARMS:
         arm = pretraining.arm_settings(
-            settings, prefix, folder / "config.json", masking, pretraining.FACTS_SCHEDULE
+            settings, prefix, folder / "config.json", name, pretraining.FACTS_SCHEDULE
         )
-        pair.append(pretraining.Arm(f"{masking} masking", arm, threads=max(1, cores // at_once)))
+        pair.append(pretraining.Arm(f"{name} masking", arm, threads=max(1, cores // at_once)))
     pretraining.pretrain_side_by_side(pair, console, at_once)
     last = {masking: arm.rows()[-1] for masking, arm in zip(ARMS, pair, strict=True)}
     tokens = {masking: row["tokens"] for masking, row in last.items()}

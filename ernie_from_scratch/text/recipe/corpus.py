@@ -1,7 +1,7 @@
 """The encyclopaedia-like corpus: facts in varied sentences, in themed documents, with known boundaries.
 
-Every fact gets the same number of sentences within one or two. Some documents are notes: impressions of
-hotels, books or phones without a label (see sentiment.py).
+Every fact gets the same number of sentences within one or two. Some documents are notes of hotels, books or
+phones: what pleased, then what did not, without a label (see sentiment.py).
 """
 
 import json
@@ -15,7 +15,7 @@ from ernie_from_scratch.text.files import atomic_write
 from ernie_from_scratch.text.recipe.documents import Themes, group_facts
 from ernie_from_scratch.text.recipe.facts import Fact
 from ernie_from_scratch.text.recipe.patterns import load_relations
-from ernie_from_scratch.text.recipe.sentiment import Review, ReviewWriter
+from ernie_from_scratch.text.recipe.sentiment import Note, ReviewWriter
 from ernie_from_scratch.text.recipe.worder import RecipeSentence, Worder
 
 
@@ -38,11 +38,11 @@ class RecipeDocument:
 
 
 def generate_corpus(
-    facts: list[Fact], sentences: int = 30000, seed: int = 1234, note_share: float = 0.12
+    facts: list[Fact], sentences: int = 30000, seed: int = 1234, note_share: float = 0.25
 ) -> Iterator[RecipeDocument]:
     """Yields documents until `sentences` sentences are out (the last document is finished).
 
-    `note_share` of the documents are notes. The same arguments give the same documents.
+    `note_share` of the documents, short ones, are notes. The same arguments give the same documents.
     Raises UserError for a fact whose relation has no patterns or for a table too small for one document.
     """
     relations = load_relations()
@@ -69,9 +69,9 @@ def generate_corpus(
                 return
 
 
-def _note(review: Review) -> RecipeDocument:
+def _note(note: Note) -> RecipeDocument:
     return RecipeDocument(
-        f"{review.domain}点评", tuple(RecipeSentence(text, spans) for text, spans in review.sentences)
+        f"{note.domain}点评", tuple(RecipeSentence(text, spans) for text, spans in note.sentences)
     )
 
 

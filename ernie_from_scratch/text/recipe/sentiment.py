@@ -19,7 +19,8 @@ from ernie_from_scratch.text.recipe.patterns import Pattern, Span
 POLARITIES = ("negative", "positive")  # the label is the position
 FAMILIAR_SHARE = 0.35  # of the phrases, those that the labelled training set may use
 TASK_SHARE = 0.125  # of all texts, those that only the task set may contain
-SENTENCE_LIMIT = 34  # characters
+SENTENCE_LIMIT = 34  # characters of a review's sentence
+REMARK_LIMIT = 18  # characters of a note's: two of them fit a short row
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,16 @@ class Review:
     minor: tuple[Clause, ...] = ()  # conceded points of the other polarity
 
     @property
-    def repeats_itself(self) -> bool:
-        """True when a clause comes twice, or when an aspect is both praised and blamed."""
-        told = [clause.source for clause in self.clauses + self.minor]
-        return len(set(told)) < len(told) or bool(
-            {clause.aspect for clause in self.minor} & {clause.aspect for clause in self.clauses}
-        )
+    def text(self) -> str:
+        return "".join(text for text, _ in self.sentences)
+
+
+@dataclass(frozen=True)
+class Note:
+    """An unlabelled note: two sentences with spans."""
+
+    domain: str
+    sentences: tuple[tuple[str, tuple[Span, ...]], ...]
 
     @property
     def text(self) -> str:
@@ -111,27 +116,30 @@ class ReviewWriter:
     def __init__(self, rng: random.Random, familiar: bool | None = None):
         self.rng, self.familiar, self.opinions = rng, familiar, load_opinions()
 
-    def note(self) -> Review:
-        """Two visitors of one mind, in full sentences, none of which may occur in a task set."""
+    def note(self) -> Note:
+        """What pleased a visitor, then what did not: one short sentence each, which no task set contains.
+
+        Praise comes first, as in a review form. So to tell the order of the two sentences is to understand them.
+        """
         while True:
-            domain, polarity = self.rng.choice(self.opinions.domains), self.rng.choice(POLARITIES)
-            first, second = (
-                self._write(
-                    domain, polarity, points=self.rng.randint(3, 5), mixed=self.rng.random() < 0.2, terse=True
-                )
-                for _ in range(2)
-            )
-            note = Review(
+            domain = self.rng.choice(self.opinions.domains)
+            praise, blame = (self._remark(domain, polarity) for polarity in reversed(POLARITIES))
+            aspects = [clause.aspect for clause in praise + blame]
+            note = Note(
                 domain,
-                polarity,
-                first.sentences + second.sentences,
-                first.clauses + second.clauses,
-                first.minor + second.minor,
+                tuple(_render("，".join(c.source for c in remark) + "。") for remark in (praise, blame)),
             )
-            texts = [text for text, _ in note.sentences]
-            fresh = not any(map(belongs_to_tasks, [note.text, *texts]))
-            if fresh and len(texts) >= 4 and not note.repeats_itself:
+            texts = [note.text, *(text for text, _ in note.sentences)]
+            if len(set(aspects)) == len(aspects) and not any(map(belongs_to_tasks, texts)):
                 return note
+
+    def _remark(self, domain: str, polarity: str) -> list[Clause]:
+        """One clause or verdict, or a clause and one more where both are short."""
+        first = self._draw(self.opinions.clauses[domain, polarity], [])
+        more = self.opinions.verdicts if self.rng.random() < 0.4 else self.opinions.clauses
+        second = self._draw(more[domain, polarity], [first])
+        both_fit = len(first.text) + len(second.text) + 2 <= REMARK_LIMIT
+        return [first, second] if both_fit else [self.rng.choice([first, second])]
 
     def task_review(self, domain: str, polarity: str) -> Review:
         """A short review of one to three points; its text lies in the share that notes never touch."""
@@ -141,11 +149,8 @@ class ReviewWriter:
             if belongs_to_tasks(review.text):
                 return review
 
-    def _write(self, domain: str, polarity: str, points: int, mixed: bool, terse: bool = False) -> Review:
-        """`points` opinions of one polarity; `mixed` adds one of the other, and then always a verdict.
-
-        `terse` joins opener and verdict to the sentence beside them.
-        """
+    def _write(self, domain: str, polarity: str, points: int, mixed: bool) -> Review:
+        """`points` opinions of one polarity; `mixed` adds one of the other, and then always a verdict."""
         clauses = self.opinions.clauses[domain, polarity]
         chosen: list[Clause] = []
         for _ in range(points):
@@ -162,11 +167,9 @@ class ReviewWriter:
             sources.append(self.rng.choice(self.opinions.asides[polarity]).format(minor=minor[0].source))
         if self.rng.random() < 0.5:
             sources.insert(0, self.rng.choice(self.opinions.openers[domain]))
-            _join(sources, 0, terse)
         if mixed or self.rng.random() < 0.6:
             verdict = self._draw(self.opinions.verdicts[domain, polarity], [])
             sources.append(verdict.source + self.rng.choice("。。。！"))
-            _join(sources, len(sources) - 2, terse)
             told.append(verdict)
         sentences = tuple(_render(source) for source in sources)
         return Review(domain, polarity, sentences, tuple(told), tuple(minor))
@@ -201,12 +204,6 @@ class ReviewWriter:
                     source += self.rng.choice(self.opinions.joints) + clauses.pop(0).source
             sentences.append(source + self.rng.choice("。。。。。！"))
         return sentences
-
-
-def _join(sources: list[str], first: int, wanted: bool) -> None:
-    """Makes one sentence of two neighbours when that is wanted and not too long."""
-    if wanted and len(sources[first]) + len(sources[first + 1]) <= SENTENCE_LIMIT:
-        sources[first : first + 2] = [sources[first][:-1] + "，" + sources[first + 1]]
 
 
 def _render(source: str) -> tuple[str, tuple[Span, ...]]:
