@@ -147,7 +147,8 @@ def test_files_equal_paddlenlps_tool(tmp_path):
     )
 
 
-def test_word_marks_beyond_the_vocabulary_are_paddlenlps(tmp_path):
+@pytest.mark.parametrize("twice", [0, 1])
+def test_word_marks_beyond_the_vocabulary_are_paddlenlps(tmp_path, twice):
     """Without `##`Han in the vocabulary (ERNIE 3.0's has none) they are numbered behind it, as its tool does."""
     transformers = pytest.importorskip("paddlenlp.transformers")
     import jieba
@@ -158,7 +159,8 @@ def test_word_marks_beyond_the_vocabulary_are_paddlenlps(tmp_path):
     from ernie_from_scratch.text.vocabulary import Vocabulary
 
     jieba.setLogLevel(60)
-    vocabulary = Vocabulary([t for t in small_vocabulary().tokens if not (len(t) == 3 and t > "##\u4e00")])
+    tokens = [t for t in small_vocabulary().tokens if not (len(t) == 3 and t > "##\u4e00")]
+    vocabulary = Vocabulary([*tokens[:9], *["$"] * twice, *tokens[9:], "$"])
     ErnieTokenizer(vocabulary).save_pretrained(tmp_path)
     peer = transformers.ErnieTokenizer.from_pretrained(str(tmp_path))
     peer.extend_chinese_char()

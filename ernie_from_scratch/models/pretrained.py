@@ -1,7 +1,6 @@
 """What all models share: a configuration, and folders of weights to come from and go to."""
 
 import logging
-import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from paddle import nn
 
 from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.models.names import OLD_PADDLENLP, from_huggingface, is_huggingface
+from ernie_from_scratch.models.published import fetch
 from ernie_from_scratch.models.weight_files import (
     find_weights,
     read_weights,
@@ -116,29 +116,3 @@ class PretrainedModel(nn.Layer):
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
-def fetch(config_class, name: str):
-    """Configuration and weights of a published model; PaddleNLP downloads it, going on where it stopped."""
-    if "/" in name or os.sep in name:
-        raise UserError(f"no such folder: {name}; give a model folder or the name of a published model")
-    try:
-        from paddlenlp.transformers.ernie import configuration as published
-        from paddlenlp.utils.download import resolve_file_path
-    except ImportError as error:
-        raise UserError(
-            f"no such folder: {name}; give a model folder, or run "
-            '`pip install "ernie_from_scratch[paddlenlp]"` to fetch published models by name'
-        ) from error
-    urls = published.ERNIE_PRETRAINED_RESOURCE_FILES_MAP["model_state"]
-    if name not in urls:
-        known = ", ".join(config_class.preset_names())
-        raise UserError(f"no such folder or published model: {name}; known: {known}")
-    config = config_class.from_dict(published.ERNIE_PRETRAINED_INIT_CONFIGURATION[name])
-    try:
-        return config, Path(resolve_file_path(name, [urls[name]], resume_download=True))
-    except Exception as error:  # whatever the download library of the day raises
-        raise UserError(
-            f"cannot fetch {name}: {urls[name]}; put that file into a folder as model_state.pdparams, beside "
-            "config.json and vocab.txt, and give the folder"
-        ) from error

@@ -55,14 +55,27 @@ class Vocabulary:
         """Checksum of the tokens in order, whatever the form of the file that they came from."""
         return hashlib.sha256("\n".join(self.tokens).encode("utf-8", "surrogatepass")).hexdigest()
 
-    def with_word_marks(self) -> "Vocabulary":
-        """These tokens, then the `##` forms that they lack of Han characters (U+4E00 to U+9FA5).
+    @property
+    def listed_twice(self) -> int:
+        """How many ids belong to no token, because the token is listed again further down."""
+        return len(self.tokens) - len(self._ids)
 
-        PaddleNLP's ernie-1.0 tools number word marks so (`extend_chinese_char`), which vocabularies since
-        ERNIE 3.0 need. Only prepared corpora hold these ids; the sampler turns them into plain characters.
+    def word_marks(self) -> list[str]:
+        """The `##` forms that are lacking of the Han characters U+4E00 to U+9FA5 in the vocabulary.
+
+        PaddleNLP's ernie-1.0 tools number them from len - listed_twice on (`extend_chinese_char`), which
+        vocabularies since ERNIE 3.0 need. Only prepared corpora hold these ids.
         """
-        lacking = [f"##{token}" for token in self.tokens if len(token) == 1 and "\u4e00" <= token <= "\u9fa5"]
-        return Vocabulary([*self.tokens, *(t for t in lacking if t not in self._ids)], self.source)
+        han = (token for token in self.tokens if len(token) == 1 and "\u4e00" <= token <= "\u9fa5")
+        return [mark for mark in map("##{}".format, han) if mark not in self._ids]
+
+    def with_word_marks(self) -> "Vocabulary":
+        """Token of each id in a corpus with PaddleNLP's word marks.
+
+        Where its numbers overlap (in ERNIE 3.0's vocabulary [UNK] and ##的 are both 39979) the token of the
+        vocabulary it is.
+        """
+        return Vocabulary([*self.tokens, *self.word_marks()[self.listed_twice :]], self.source)
 
     def save(self, path: str | os.PathLike) -> Path:
         """Writes one token per line; a folder gets `vocab.txt`. Returns the file's path."""

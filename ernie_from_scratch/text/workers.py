@@ -66,10 +66,12 @@ class PieceEncoder:
 
     def __init__(self, vocabulary: Vocabulary, settings: Settings):
         self.settings = settings
+        self.vocabulary = vocabulary
+        marked = vocabulary
         if settings.word_marks == "paddlenlp":
-            vocabulary = vocabulary.with_word_marks()
+            marked = Vocabulary([*vocabulary.tokens, *vocabulary.word_marks()], vocabulary.source)
         self.core = make_encoder(
-            vocabulary,
+            marked,
             make_segmenter(settings.segmenter, settings.user_dict, settings.lac_model),
             settings.word_marks,
             settings.do_lower_case,
@@ -101,6 +103,10 @@ class PieceEncoder:
                     self.core.add_sentence(sentence.text, spans)
                 self.core.end_document()
         encoded = self.core.take()
+        unknown_tokens = int((encoded.ids == self.unk_id).sum())
+        encoded.ids[encoded.ids >= len(self.vocabulary)] -= (
+            self.vocabulary.listed_twice
+        )  # PaddleNLP's numbers
         starts = encoded.bits
         types = starts[(starts & ENTITY_START) > 0] >> TYPE_SHIFT
         stats = {
@@ -116,7 +122,7 @@ class PieceEncoder:
             "sentences": len(encoded.lens),
             "long_sentences": encoded.long_sentences,
             "tokens": len(encoded.ids),
-            "unknown_tokens": int((encoded.ids == self.unk_id).sum()),
+            "unknown_tokens": unknown_tokens,
             "words": int(((starts & WORD_START) > 0).sum()),
             "phrases": int(((starts & PHRASE_START) > 0).sum()),
             "entities": {name: int((types == code).sum()) for code, name in enumerate(ENTITY_TYPES) if code},
@@ -154,7 +160,7 @@ def encode_all(
     _encoder = (
         encoder if forked else None
     )  # forked workers share the dictionary's memory; Paddle must not be forked
-    given = (None, None) if forked else (encoder.core.vocabulary, encoder.settings)
+    given = (None, None) if forked else (encoder.vocabulary, encoder.settings)
     context = multiprocessing.get_context("fork" if forked else "spawn")
     pool = ProcessPoolExecutor(workers, context, _start_worker, given)
     waiting: dict[Future, int] = {}
