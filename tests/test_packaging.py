@@ -152,8 +152,11 @@ def clone(tmp_path):
 
 
 def make(folder, *arguments, **environ):
+    outside = {
+        name: value for name, value in os.environ.items() if not name.startswith("MAKE")
+    }  # of `make test`
     run = subprocess.run(
-        [MAKE, *arguments], cwd=folder, capture_output=True, text=True, env=os.environ | environ
+        [MAKE, *arguments], cwd=folder, capture_output=True, text=True, env=outside | environ
     )
     return run.returncode, run.stdout, run.stderr
 
