@@ -1,9 +1,10 @@
 """Raw text to files: `ernie prepare` beside PaddleNLP's way, jieba and others, in one run on one core.
 
-python benchmarks/prepare.py TEXT [MORE …] --vocab vocab.txt [--rounds 3] [--large 500]
+python benchmarks/prepare.py [TEXT MORE …] [--vocab vocab.txt] [--rounds 3] [--large 500]
 
-TEXT: .txt or .jsonl, also packed. PaddleNLP's create_pretraining_data.py is not in its package; its loop is written
-out here (jieba, PaddleNLP's ErnieTokenizer, the whole-word rule, np.save). The slow ones get a slice of the text.
+TEXT: .txt or .jsonl, also packed; without it, 200,000 sentences of the shipped recipe. PaddleNLP's
+create_pretraining_data.py is not in its package; its loop is written out here (jieba, PaddleNLP's ErnieTokenizer, the
+whole-word rule, np.save). The slow ones get a slice of the text.
 Speeds are megabytes of raw text per second of processor time, the best of the rounds; rounds take turns.
 --large N also prepares N MB (the text repeated) with 1 and 2 workers, and shows the memory of all processes.
 """
@@ -25,8 +26,9 @@ from ernie_from_scratch.text.corpus import read_documents, read_texts
 from ernie_from_scratch.text.fast import builtin_segmenter
 from ernie_from_scratch.text.prepare import prepare
 from ernie_from_scratch.text.prepared import open_prepared
+from ernie_from_scratch.text.recipe import choose_facts, generate_corpus, load_facts, write_text
 from ernie_from_scratch.text.tokenizer import ErnieTokenizer
-from ernie_from_scratch.text.vocabulary import Vocabulary
+from ernie_from_scratch.text.vocabulary import Vocabulary, build_vocabulary
 
 HAN = re.compile("[\u4e00-\u9fa5]")
 SLICE_BYTES = 400_000  # of the text, for what does less than 1 MB/s
@@ -180,18 +182,24 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("text", nargs="+")
-    parser.add_argument("--vocab", required=True)
+    parser.add_argument("text", nargs="*")
+    parser.add_argument("--vocab", help="default: one made from the text")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--large", type=int, default=0, metavar="MB")
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     jieba.setLogLevel(60)
     jieba.initialize()
-    vocabulary = Vocabulary.load(args.vocab)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         text, part = folder / "text.txt", folder / "part.txt"
+        if not args.text:
+            args.text = [str(folder / "recipe.txt")]
+            write_text(generate_corpus(choose_facts(load_facts(), 2000, seed=1), 200_000), args.text[0])
+        if args.vocab:
+            vocabulary = Vocabulary.load(args.vocab)
+        else:
+            vocabulary = build_vocabulary(s.text for d in read_documents(args.text) for s in d)
         documents = ["\n".join(sentence.text for sentence in d) for d in read_documents(args.text)]
         text.write_text("\n\n".join(documents), encoding="utf-8")
         stride = max(1, text.stat().st_size // SLICE_BYTES)

@@ -41,17 +41,18 @@ class NativeSegmenter:
 
     def __init__(self):
         path, hmm = jieba_dictionary(), jieba_hmm()
-        emission = [
-            [hmm.emission[state].get(chr(code), IMPOSSIBLE) for state in sorted(STATES)]
-            for code in range(FIRST_HAN, LAST_HAN + 1)
-        ]
+        emission = np.full((LAST_HAN + 1 - FIRST_HAN, len(STATES)), IMPOSSIBLE)  # [characters, states]
+        for column, state in enumerate(sorted(STATES)):
+            for character, value in hmm.emission[state].items():
+                if FIRST_HAN <= ord(character) <= LAST_HAN:
+                    emission[ord(character) - FIRST_HAN, column] = value
         transition = [
             [hmm.transition[old].get(new, IMPOSSIBLE) for new in sorted(STATES)] for old in sorted(STATES)
         ]
         start = [hmm.start[state] for state in sorted(STATES)]
         try:
             dictionary = path.read_text(encoding="utf-8")
-            self.core = native.helpers().Segmenter(dictionary, start, transition, emission)
+            self.core = native.helpers().Segmenter(dictionary, start, transition, emission.tolist())
         except ValueError as error:
             raise UserError(f"not a dictionary: {path} ({error}); install jieba again") from error
         self.types: dict[str, str] = {}

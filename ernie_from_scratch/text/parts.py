@@ -21,14 +21,25 @@ WORK_FOLDER, KEY = ".parts", "key.json"  # ending of the work folder's name; a f
 BLOCK = 1 << 16  # documents whose sentences are looked at in one go
 
 
+PER_TOKEN = ("ids", "bits")  # arrays with files of their own beside the part's: no checksums, no packing
+
+
 def part_path(folder: Path, number: int) -> Path:
     return folder / f"part-{number:06d}.npz"
 
 
+def array_path(path: Path, name: str) -> Path:
+    return path.with_suffix(f".{name}.npy")
+
+
 def write_part(path: Path, encoded: Encoded, stats: dict) -> None:
+    """The file at `path` comes last: where it is, the part is whole."""
+    for name in PER_TOKEN:
+        with atomic_write(array_path(path, name)) as temporary, open(temporary, "wb") as file:
+            np.save(file, getattr(encoded, name))
     text = np.frombuffer(json.dumps(stats).encode(), np.uint8)
     packed = io.BytesIO()  # np.savez into the file itself would complain once more when the disk is full
-    np.savez(packed, ids=encoded.ids, bits=encoded.bits, lens=encoded.lens, docs=encoded.docs, stats=text)
+    np.savez(packed, lens=encoded.lens, docs=encoded.docs, stats=text)
     with atomic_write(path) as temporary:
         temporary.write_bytes(packed.getbuffer())
 
@@ -37,7 +48,9 @@ def read_stats(path: Path) -> dict | None:
     """The statistics of a finished part; None when there is none, or none that can be read."""
     try:
         with np.load(path) as part:
-            return json.loads(part["stats"].tobytes())
+            stats = json.loads(part["stats"].tobytes())
+        lengths = {len(np.load(array_path(path, name), mmap_mode="r")) for name in PER_TOKEN}
+        return stats if lengths == {stats["tokens"]} else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
 
@@ -49,8 +62,11 @@ def join_parts(
 
     def each(name: str) -> Iterator[np.ndarray]:
         for path in paths:
-            with np.load(path) as part:
-                yield part[name]
+            if name in PER_TOKEN:
+                yield np.load(array_path(path, name))
+            else:
+                with np.load(path) as part:
+                    yield part[name]
 
     with open(f"{prefix}{IDS}", "wb") as file:
         write_npy(file, ids_dtype, tokens, each("ids"))
@@ -64,7 +80,7 @@ def write_npy(file, dtype: np.dtype, length: int, blocks: Iterator[np.ndarray]) 
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
     np.lib.format.write_array_header_1_0(file, header)
     for block in blocks:
-        file.write(block.astype(dtype, copy=False).tobytes())
+        file.write(np.ascontiguousarray(block, dtype).data)
 
 
 def write_index(
@@ -153,7 +169,7 @@ def work_folder(prefix: Path, key: str) -> Iterator[Path]:
     with _lock(folder):
         record = folder / KEY
         if not record.exists() or record.read_text(encoding="utf-8") != key:
-            for old in folder.glob("*.npz"):
+            for old in folder.glob("part-*"):
                 old.unlink()
             with atomic_write(record) as temporary:
                 temporary.write_text(key, encoding="utf-8")

@@ -14,8 +14,6 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
-
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.text import parts
 from ernie_from_scratch.text.corpus import PIECE_BYTES, find_files, read_pieces
@@ -83,7 +81,7 @@ def prepare(
                 "lower min_document_length or give other text"
             )
         paths = [parts.part_path(folder, number) for number in range(len(stats))]
-        ids_dtype = np.dtype(np.uint16 if len(encoder.core.vocabulary) < 65535 else np.int32)
+        ids_dtype = encoder.ids_dtype
         meta = {
             "format": FORMAT_VERSION,
             "made_by": _versions(),

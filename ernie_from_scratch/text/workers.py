@@ -11,6 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.text import parts
 from ernie_from_scratch.text.corpus import Piece, parse_piece
@@ -79,6 +81,7 @@ class PieceEncoder:
             settings.max_sentence_length,
         )
         self.unk_id = vocabulary.unk_id
+        self.ids_dtype = np.dtype(np.uint16 if len(self.core.vocabulary) < 65535 else np.int32)
 
     def encode(self, piece: Piece, path: Path) -> dict:
         """Writes the part and returns its statistics; a part that is already there for the same bytes is
@@ -103,10 +106,10 @@ class PieceEncoder:
                     self.core.add_sentence(sentence.text, spans)
                 self.core.end_document()
         encoded = self.core.take()
-        unknown_tokens = int((encoded.ids == self.unk_id).sum())
-        encoded.ids[encoded.ids >= len(self.vocabulary)] -= (
-            self.vocabulary.listed_twice
-        )  # PaddleNLP's numbers
+        unknown_tokens = int(np.count_nonzero(encoded.ids == self.unk_id))
+        if self.vocabulary.listed_twice:  # PaddleNLP's numbers
+            encoded.ids[encoded.ids >= len(self.vocabulary)] -= self.vocabulary.listed_twice
+        encoded.ids = encoded.ids.astype(self.ids_dtype)
         starts = encoded.bits
         types = starts[(starts & ENTITY_START) > 0] >> TYPE_SHIFT
         stats = {
@@ -123,8 +126,8 @@ class PieceEncoder:
             "long_sentences": encoded.long_sentences,
             "tokens": len(encoded.ids),
             "unknown_tokens": unknown_tokens,
-            "words": int(((starts & WORD_START) > 0).sum()),
-            "phrases": int(((starts & PHRASE_START) > 0).sum()),
+            "words": int(np.count_nonzero(starts & WORD_START)),
+            "phrases": int(np.count_nonzero(starts & PHRASE_START)),
             "entities": {name: int((types == code).sum()) for code, name in enumerate(ENTITY_TYPES) if code},
         }
         parts.write_part(path, encoded, stats)
