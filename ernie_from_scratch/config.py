@@ -33,7 +33,11 @@ IGNORED_IN_FILES = frozenset(
     return_dict_in_generate forced_bos_token_id forced_eos_token_id remove_invalid_values
     exponential_decay_length_penalty suppress_tokens begin_suppress_tokens""".split()
 )
-OTHER_NAMES = {"num_classes": "num_labels", "dropout": "classifier_dropout"}
+OTHER_NAMES = {
+    "num_classes": "num_labels",
+    "dropout": "classifier_dropout",
+    "sent_type_vocab_size": "type_vocab_size",  # ERNIE 2.0's own config files
+}
 
 
 @dataclass

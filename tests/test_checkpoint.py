@@ -153,3 +153,21 @@ def test_manifest_covers_every_file(tmp_path, trained):
     folder = save_checkpoint(tmp_path, 1, *trained, {})
     named = set(json.loads((folder / "manifest.json").read_text()))
     assert named | {"manifest.json"} == {file.name for file in folder.iterdir()}
+
+
+def test_half_precision_weights_come_back_exactly(tmp_path, trained):
+    """As under O2: the folder holds float32, so that from_pretrained reads it, and nothing is lost on the way."""
+    model, optimizer = trained
+    model.to(dtype="bfloat16")
+    expected = {name: t.astype("float32").numpy() for name, t in model.state_dict().items()}
+    folder = save_checkpoint(tmp_path, 1, model, optimizer, {})
+    model.save_pretrained(tmp_path / "final")
+    for source in (folder, tmp_path / "final"):
+        read = ErnieForPretraining.from_pretrained(str(source)).state_dict()
+        assert all(np.array_equal(read[name].numpy(), value) for name, value in expected.items())
+    other = ErnieForPretraining(model.config)
+    other.to(dtype="bfloat16")
+    load_checkpoint(folder, other, build_optimizer(other, 1e-3))
+    for name, tensor in other.state_dict().items():
+        assert tensor.dtype == paddle.bfloat16
+        assert np.array_equal(tensor.astype("float32").numpy(), expected[name]), name

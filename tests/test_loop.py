@@ -1,5 +1,7 @@
 """`ernie pretrain` as a whole: it learns, resumes bit for bit wherever it is killed, and refuses what can't work."""
 
+import dataclasses
+import errno
 import json
 import os
 import random
@@ -8,14 +10,18 @@ import subprocess
 import sys
 import time
 
+import paddle
 import pytest
 import yaml
 from small_corpus import make_corpus, run_settings
 
-from ernie_from_scratch.config import UserError
+from ernie_from_scratch.commands.main import main
+from ernie_from_scratch.config import ErnieConfig, UserError
+from ernie_from_scratch.lab.demo.text_stages import write_prepared
 from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.text.files import sha256_file
-from ernie_from_scratch.training.checkpoint import step_folders
+from ernie_from_scratch.training import checkpoint
+from ernie_from_scratch.training.checkpoint import newest_checkpoint, step_folders
 from ernie_from_scratch.training.loop import pretrain
 from ernie_from_scratch.training.metrics import read_metrics
 
@@ -105,14 +111,54 @@ def test_sigterm_checkpoints_and_says_how_to_go_on(corpus, straight, tmp_path):
     assert outcome(tmp_path / "run") == straight
 
 
-def test_damaged_checkpoint_is_skipped(corpus, straight, tmp_path, capfd):
+@pytest.mark.parametrize("harm", ["truncated", "flipped byte", "missing file", "half written"])
+def test_damaged_checkpoint_is_skipped(corpus, straight, tmp_path, capfd, harm):
+    """The damaged one is named, the one before is used, and the run comes out the same."""
     settings = run_settings(corpus, tmp_path / "run")
     pretrain(settings, quiet=True)
     last = tmp_path / "run" / "model_12"
-    (last / "optimizer.pdopt").write_bytes(b"broken")
+    file = last / "optimizer.pdopt"
+    content = bytearray(file.read_bytes())
+    if harm == "truncated":
+        file.write_bytes(content[:-1])
+    elif harm == "flipped byte":
+        content[len(content) // 3] ^= 4
+        file.write_bytes(content)
+    elif harm == "missing file":
+        file.unlink()
+    else:
+        last.rename(tmp_path / "run" / ".writing_model_12")
     pretrain(settings)
-    assert "model_12" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "from step 8" in said and ("skipping damaged checkpoint" in said) == (harm != "half written")
+    assert harm == "half written" or f"{file}" in said
     assert outcome(tmp_path / "run") == straight
+
+
+def test_full_disk_leaves_the_last_good_checkpoint(corpus, straight, tmp_path, monkeypatch, capfd):
+    """The disk fills while model_8 is written: one line says so; with space again the run ends the same."""
+    settings, real = run_settings(corpus, tmp_path / "run"), paddle.save
+
+    def save(content, path, *more):
+        if ".writing_model_8" in path and path.endswith("pdopt"):
+            open(path, "wb").write(b"a part")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(content, path, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.paddle, "save", save)
+        code = main(command(settings, tmp_path / "run.yaml")[3:])
+    assert code == 2 and capfd.readouterr().err.splitlines()[-1].startswith("error: disk full while writing")
+    assert newest_checkpoint(tmp_path / "run", pytest.fail).name == "model_4"
+    assert os.readlink(tmp_path / "run" / "model_last") == "model_4"
+    assert pretrain(settings, quiet=True).finished
+    assert outcome(tmp_path / "run") == straight
+
+
+def test_keep(corpus, tmp_path):
+    """The newest 3, and those of save_steps for good."""
+    pretrain(run_settings(corpus, tmp_path / "run", checkpoint_steps=1, keep=3, save_steps=4), quiet=True)
+    assert [step for step, _ in step_folders(tmp_path / "run")] == [12, 11, 10, 8, 4]
 
 
 def test_final_is_a_model_folder(corpus, tmp_path):
@@ -121,12 +167,39 @@ def test_final_is_a_model_folder(corpus, tmp_path):
     assert model.config.hidden_size == 32 and (result.final / "vocab.txt").exists()
 
 
-def test_other_settings_are_refused(corpus, tmp_path):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(max_seq_len=32), "max_seq_len was 48 and is now 32"),
+        (dict(global_batch_size=16), "global_batch_size was 8 and is now 16"),
+        (dict(masking="char"), "masking was 'entity' and is now 'char'"),
+    ],
+)
+def test_other_settings_are_refused(corpus, tmp_path, changes, message):
     pretrain(run_settings(corpus, tmp_path / "run", max_steps=2), quiet=True)
     before = sorted(os.listdir(tmp_path / "run"))
-    with pytest.raises(UserError, match="max_seq_len was 48 and is now 32"):
-        pretrain(run_settings(corpus, tmp_path / "run", max_steps=2, max_seq_len=32), quiet=True)
+    with pytest.raises(UserError, match=message):
+        pretrain(run_settings(corpus, tmp_path / "run", max_steps=2, **changes), quiet=True)
     assert sorted(os.listdir(tmp_path / "run")) == before
+
+
+def test_another_network_or_corpus_is_refused(corpus, tmp_path):
+    """Under the same file names: what counts is what they hold."""
+    prefix = make_corpus(tmp_path)
+    settings = run_settings(prefix, tmp_path / "run", max_steps=2, eval_freq=0)
+    pretrain(settings, quiet=True)
+    config = ErnieConfig.from_file(tmp_path)
+    dataclasses.replace(config, intermediate_size=96).save(tmp_path)
+    with pytest.raises(UserError, match="another network: intermediate_size was 64 and is now 96"):
+        pretrain(settings, quiet=True)
+    dataclasses.replace(config, enable_recompute=True).save(tmp_path)  # a switch that changes no result
+    assert pretrain(settings, quiet=True).finished
+    rows = (tmp_path / "corpus.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "corpus.jsonl").write_text("".join(rows[:-20]))
+    write_prepared(tmp_path / "corpus.jsonl", prefix, tmp_path / "vocab.txt", segmenter="none")
+    with pytest.raises(UserError, match="trained on another corpus"):
+        pretrain(settings, quiet=True)
+    assert newest_checkpoint(tmp_path / "run").name == "model_2"
 
 
 @pytest.mark.parametrize(

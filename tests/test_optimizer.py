@@ -84,3 +84,18 @@ def test_state_moves_to_a_model_with_other_tensor_names(tmp_path):
     steps(second, second_optimizer, data[3:])
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert np.array_equal(a.numpy(), b.numpy())
+
+
+def test_master_weights_move_too(monkeypatch):
+    """The float32 weights of mixed precision O2, under structured names in between."""
+    first, second = Small(), Small()
+    optimizers = [build_optimizer(model, 0.01) for model in (first, second)]
+    masters = {p.name: paddle.full(p.shape, i) for i, p in enumerate(first.parameters())}
+    real, given = optimizers[0].state_dict(), {}
+    monkeypatch.setattr(optimizers[0], "state_dict", lambda: {**real, "master_weights": masters})
+    monkeypatch.setattr(optimizers[1], "set_state_dict", given.update)
+    saved = optimizer_state(first, optimizers[0])
+    assert set(saved["master"]) == {name for name, _ in first.named_parameters()}
+    load_optimizer_state(second, optimizers[1], saved)
+    for i, parameter in enumerate(second.parameters()):
+        assert float(given["master_weights"][parameter.name].mean()) == i

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import paddle
 from paddle import nn
 
 from ernie_from_scratch.config import ErnieConfig, UserError
@@ -70,7 +71,12 @@ class PretrainedModel(nn.Layer):
             raise UserError(f"cannot write: {folder}; {(error.strerror or str(error)).lower()}") from error
 
     def numpy_weights(self) -> dict[str, np.ndarray]:
-        return {name: tensor.numpy() for name, tensor in self.state_dict().items()}
+        """All tensors by name; half-precision ones as float32, since numpy has no bfloat16."""
+        half = (paddle.float16, paddle.bfloat16)
+        return {
+            name: (tensor.astype("float32") if tensor.dtype in half else tensor).numpy()
+            for name, tensor in self.state_dict().items()
+        }
 
     def load_weights(self, tensors: dict[str, np.ndarray], source) -> None:
         """Sets the parameters from {PaddleNLP's name: array}, with or without the base name in front."""

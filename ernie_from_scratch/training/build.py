@@ -49,8 +49,8 @@ def load_vocabulary(settings, prefixes):
 
 
 def build_data(settings, prefixes, vocabulary):
-    """The corpus as train, valid and test splits of masked samples."""
-    return PretrainingData(
+    """The corpus as train, valid and test splits of masked samples; UserError when nothing is left to train on."""
+    data = PretrainingData(
         prefixes=prefixes,
         vocabulary=vocabulary,
         split=settings.split,
@@ -68,24 +68,49 @@ def build_data(settings, prefixes, vocabulary):
         replace_per=settings.replace_per,
         max_sentences=settings.max_sentences,
     )
+    if not len(data["train"]):
+        raise UserError(
+            f"{settings.input_dir}: the train split is empty under --split {settings.split}; add documents"
+        )
+    return data
 
 
 def build_model(settings, vocabulary):
-    """`ErnieForPretraining` from a folder's weights, or from a preset or config file with random weights."""
-    if settings.model_name_or_path:
-        model = ErnieForPretraining.from_pretrained(settings.model_name_or_path)
-        if model.config.vocab_size < len(vocabulary):
-            raise UserError(
-                f"{settings.model_name_or_path} has {model.config.vocab_size} word embeddings, the vocabulary "
-                f"{len(vocabulary)} tokens; give the vocabulary that the model was made with"
-            )
+    """`ErnieForPretraining` with a folder's or published model's weights, or with random ones.
+
+    Random weights come from a preset, a config file, or --model_name_or_path with --continue_training false.
+
+    Raises:
+        UserError: the network has fewer word embeddings than the vocabulary tokens, or fewer positions than a
+            row, or heads that don't fit it.
+    """
+    switches = {"enable_recompute": True} if settings.use_recompute else {}
+    name = settings.model_name_or_path
+    if name and settings.continue_training is not False:
+        model = ErnieForPretraining.from_pretrained(name, **switches)
+        check_fits(settings, model.config, vocabulary, name)
         return model
-    if settings.config_name:
-        return ErnieForPretraining(ErnieConfig.preset(settings.config_name, vocab_size=len(vocabulary)))
-    config = ErnieConfig.from_file(settings.ernie_config_file)
+    if name and not Path(name).is_dir():
+        config, source = ErnieConfig.preset(name, **switches), name
+    elif settings.config_name:
+        config = ErnieConfig.preset(settings.config_name, vocab_size=len(vocabulary), **switches)
+        source = settings.config_name
+    else:
+        source = name or settings.ernie_config_file
+        config = ErnieConfig.from_dict({**ErnieConfig.from_file(source).to_dict(), **switches})
+    check_fits(settings, config, vocabulary, source)
+    return ErnieForPretraining(config)
+
+
+def check_fits(settings, config, vocabulary, source):
+    """UserError unless the network of `source` has room for the vocabulary and for a row."""
     if config.vocab_size < len(vocabulary):
         raise UserError(
-            f"{settings.ernie_config_file} says vocab_size {config.vocab_size}, the vocabulary has "
-            f"{len(vocabulary)} tokens; raise vocab_size"
+            f"{source} has {config.vocab_size} word embeddings (vocab_size), the vocabulary {len(vocabulary)} "
+            "tokens; give the vocabulary that the model was made with, or for random weights raise vocab_size"
         )
-    return ErnieForPretraining(config)
+    if config.max_position_embeddings < settings.max_seq_len:
+        raise UserError(
+            f"{source} has {config.max_position_embeddings} positions (max_position_embeddings); lower "
+            f"--max_seq_len {settings.max_seq_len}"
+        )

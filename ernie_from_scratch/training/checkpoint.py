@@ -46,7 +46,8 @@ def save_checkpoint(run_folder, step, model, optimizer, state):
     try:
         temporary.mkdir(parents=True)
         model.config.save(temporary)
-        paddle.save(model.state_dict(), str(temporary / "model_state.pdparams"))
+        weights = {name: _as(tensor, paddle.float32) for name, tensor in model.state_dict().items()}
+        paddle.save(weights, str(temporary / "model_state.pdparams"))
         paddle.save(optimizer_state(model, optimizer), str(temporary / "optimizer.pdopt"))
         (temporary / "trainer_state.json").write_text(json.dumps({"step": step, **state}, indent=1))
         manifest = {file.name: sha256_file(file) for file in sorted(temporary.iterdir())}
@@ -107,9 +108,18 @@ def newest_checkpoint(run_folder, warn=print):
 
 def load_checkpoint(folder, model, optimizer):
     """Restore model and optimizer from a checkpoint folder; returns the state dict that was saved with them."""
-    model.set_state_dict(paddle.load(str(folder / "model_state.pdparams")))
+    saved = paddle.load(str(folder / "model_state.pdparams"))
+    own = model.state_dict()
+    model.set_state_dict(
+        {name: _as(tensor, own[name].dtype) for name, tensor in saved.items() if name in own}
+    )
     load_optimizer_state(model, optimizer, paddle.load(str(folder / "optimizer.pdopt")))
     return json.loads((folder / "trainer_state.json").read_text())
+
+
+def _as(tensor, dtype):
+    """`tensor` in another floating type: half-precision weights (O2) lie in files as float32, and come back exactly."""
+    return tensor.astype(dtype) if tensor.is_floating_point() and tensor.dtype != dtype else tensor
 
 
 def prune(run_folder, keep, milestone_every):

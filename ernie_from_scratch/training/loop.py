@@ -1,23 +1,27 @@
 """The training loop behind `ernie pretrain`: forward, backward, clip, step, log, checkpoint, resume."""
 
+import math
 import shutil
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import paddle
 
-from ernie_from_scratch.config import UserError
+from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.dataset.loader import BatchLoader
+from ernie_from_scratch.training.bad_steps import save_bad_step, step_seed
 from ernie_from_scratch.training.build import build_data, build_model, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.checkpoint import load_checkpoint, newest_checkpoint, prune, save_checkpoint
+from ernie_from_scratch.training.device import select_device
 from ernie_from_scratch.training.evaluation import evaluate
+from ernie_from_scratch.training.graph import static_network
 from ernie_from_scratch.training.interrupt import StopRequest
 from ernie_from_scratch.training.metrics import MetricsLog
 from ernie_from_scratch.training.objectives import pretraining_losses, to_tensors
 from ernie_from_scratch.training.optimizer import build_optimizer, gradient_norm
+from ernie_from_scratch.training.precision import Precision
 from ernie_from_scratch.training.progress import TrainingProgress
 from ernie_from_scratch.training.run_folder import open_run_folder
 from ernie_from_scratch.training.schedule import WarmupDecay
@@ -44,23 +48,23 @@ class PretrainingRun:
         prefixes = corpus_prefixes(settings.input_dir)
         self.vocabulary = load_vocabulary(settings, prefixes)
         self.data = build_data(settings, prefixes, self.vocabulary)
-        if not len(self.data["train"]):
-            raise UserError(
-                f"{settings.input_dir}: the train split is empty under --split {settings.split}; add documents"
-            )
-        self.folder = open_run_folder(settings)
         paddle.seed(settings.seed)
         self.model = build_model(settings, self.vocabulary)
         self.schedule = WarmupDecay(
             settings.max_lr,
             settings.min_lr,
-            round(settings.warmup_rate * settings.decay_steps),
+            settings.warmup_steps,
             settings.decay_steps,
             settings.lr_decay_style,
         )
         self.optimizer = build_optimizer(
             self.model, self.schedule, settings.weight_decay, settings.grad_clip, beta2=settings.adam_beta2
         )
+        self.precision = Precision(settings, self.model, self.optimizer, say=self.progress.say)
+        # what a training step calls; evaluation and checkpoints always use self.model, which has the same weights
+        self.network = static_network(self.model) if settings.to_static else self.model
+        self.folder = open_run_folder(settings)
+        self.skipped, self.bad_in_a_row = 0, 0  # steps without a finite loss and gradient, under loss scaling
         self.step, self.tokens, offset = self._resume()
         self.metrics = MetricsLog(self.folder / "metrics.jsonl", offset)
 
@@ -69,20 +73,34 @@ class PretrainingRun:
         checkpoint = newest_checkpoint(self.folder, warn=self.progress.say)
         if checkpoint is None:
             return 0, 0, 0
+        self._check_network(checkpoint)
         state = load_checkpoint(checkpoint, self.model, self.optimizer)
         if state["corpus"] != self.data.fingerprint:
             raise UserError(
                 f"{self.folder} was trained on another corpus than {self.settings.input_dir} now holds"
             )
+        self.precision.load(state.get("scaler"))
+        self.skipped, self.bad_in_a_row = state.get("skipped", (0, 0))
         self.progress.say(f"continuing {self.folder} from step {state['step']}")
         return state["step"], state["tokens"], state["metrics_offset"]
+
+    def _check_network(self, checkpoint):
+        """UserError unless the checkpoint's network is this one, switches of speed and memory aside."""
+        now = self.model.config.to_dict()
+        for name, then in ErnieConfig.from_file(checkpoint).to_dict().items():
+            if now[name] != then and name not in ("enable_recompute", "pack_rows"):
+                raise UserError(
+                    f"{self.folder} holds another network: {name} was {then!r} and is now {now[name]!r}; use "
+                    "another --output_dir, or the same configuration to continue"
+                )
 
     def train_step(self, batches):
         """One optimizer step over the micro batches of `batches`; returns losses (0-d tensors) and tokens seen."""
         sums, tokens = None, 0
         for batch in batches:
-            losses = pretraining_losses(self.model, to_tensors(batch))
-            (losses.total / self.settings.accumulation).backward()
+            with self.precision.autocast():
+                losses = pretraining_losses(self.network, to_tensors(batch))
+            self.precision.scale(losses.total / self.settings.accumulation).backward()
             pair = losses.sentence_pair if losses.sentence_pair is not None else paddle.zeros([])
             parts = paddle.stack([losses.total.detach(), losses.masked_lm.detach(), pair.detach()])
             sums = parts if sums is None else sums + parts
@@ -106,22 +124,21 @@ class PretrainingRun:
             try:
                 while self.step < settings.max_steps and not stop.requested:
                     paddle.seed(step_seed(settings.seed, self.step))
-                    losses, step_tokens = self.train_step([next(batches) for _ in range(micro)])
+                    step_batches = [next(batches) for _ in range(micro)]
+                    losses, step_tokens = self.train_step(step_batches)
+                    self.precision.unscale(self.optimizer)
+                    norm = gradient_norm(self.model)
+                    total, masked_lm, pair = losses.tolist()
+                    self._check_finite(total, norm, step_batches)
                     self.tokens += step_tokens
                     self.step += 1
-                    log_now = self.step % settings.logging_freq == 0 or self.step == settings.max_steps
-                    norm = gradient_norm(self.model) if log_now else None
                     rate = self.optimizer.get_lr()
-                    self.optimizer.step()
+                    self.precision.step(self.optimizer)
                     self.optimizer.clear_grad()
                     self.schedule.step()
                     self.progress.step(self.step)
-                    if log_now:
-                        total, masked_lm, pair = losses.tolist()
-                        if not np.isfinite(total) or not np.isfinite(norm):
-                            raise UserError(
-                                f"loss or gradient is not finite at step {self.step}; lower --max_lr"
-                            )
+                    last = self.step == settings.max_steps
+                    if self.step % settings.logging_freq == 0 or last:
                         seconds = time.perf_counter() - clock
                         speed = (self.step - logged) / seconds
                         row = dict(
@@ -129,11 +146,15 @@ class PretrainingRun:
                         )
                         row |= dict(grad_norm=norm, tokens=self.tokens, samples_per_second=speed * per_step)
                         row |= dict(tokens_per_second=(self.tokens - tokens) / seconds)
+                        if self.precision.scaling:
+                            row |= dict(loss_scale=self.precision.loss_scale, skipped_steps=self.skipped)
                         self.metrics.append(**row)
                         self.progress.log(row, speed)
                         clock, tokens, logged = time.perf_counter(), self.tokens, self.step
-                    if settings.eval_freq and self.step % settings.eval_freq == 0:
+                    if settings.eval_freq and (self.step % settings.eval_freq == 0 or last):
+                        began = time.perf_counter()
                         self._evaluate()
+                        clock += time.perf_counter() - began  # the speed of a row is that of training
                     if self.step % settings.checkpoint_steps == 0 or self.step % settings.save_steps == 0:
                         self.save()
                 if self.step > start:
@@ -145,12 +166,33 @@ class PretrainingRun:
             self.write_final()
         return RunResult(self.folder, self.folder / "final", self.step, finished)
 
+    def _check_finite(self, loss, norm, batches):
+        """Count a step without a finite loss and gradient under loss scaling; otherwise stop before it is taken.
+
+        Raises:
+            UserError: naming the folder that `ernie replay` reads.
+        """
+        if math.isfinite(loss) and math.isfinite(norm):
+            self.bad_in_a_row = 0
+            return
+        self.bad_in_a_row += 1
+        self.skipped += 1
+        if self.precision.scaling and self.bad_in_a_row < self.settings.max_bad_steps:
+            return  # the scaler leaves the step out and lowers its scale
+        saved = save_bad_step(self, batches, loss, norm)
+        times = f", number {self.bad_in_a_row} in a row" if self.bad_in_a_row > 1 else ""
+        raise UserError(
+            f"loss or gradient is not finite at step {self.step + 1}{times} (loss {loss}, gradient norm {norm}); "
+            f"`ernie replay {saved}` shows where it began; then start in another --output_dir with a lower --max_lr"
+        )
+
     def _evaluate(self):
         for name in ("valid", "test"):
             if len(self.data[name]):
-                row = evaluate(
-                    self.model, self.data[name], self.settings.micro_batch_size, self.settings.eval_iters
-                )
+                with self.precision.autocast():
+                    row = evaluate(
+                        self.model, self.data[name], self.settings.micro_batch_size, self.settings.eval_iters
+                    )
                 self.metrics.append(step=self.step, eval=name, **row)
                 scores = ", ".join(f"{key}: {value:.4f}" for key, value in row.items())
                 self.progress.say(f"{name} step {self.step}, {scores}")
@@ -163,6 +205,8 @@ class PretrainingRun:
             "corpus": self.data.fingerprint,
             "tokens": self.tokens,
             "metrics_offset": self.metrics.offset,
+            "skipped": (self.skipped, self.bad_in_a_row),
+            "scaler": self.precision.state(),
         }
         save_checkpoint(self.folder, self.step, self.model, self.optimizer, state)
         prune(self.folder, self.settings.keep, self.settings.save_steps)
@@ -181,20 +225,6 @@ def real_tokens(batch):
     """Tokens of a batch that are not padding."""
     mask = batch["attention_mask"]
     return int(batch["input_ids"].size if mask is None else mask.sum())
-
-
-def step_seed(seed, step):
-    """Seed of the dropout masks of one step: so a resumed run draws the same ones without saved generators."""
-    return (seed * 1_000_003 + step) % (2**63)
-
-
-def select_device(device):
-    """Set Paddle's device; UserError when it isn't there."""
-    if device.startswith("gpu") and not paddle.device.is_compiled_with_cuda():
-        raise UserError(
-            "--device gpu: this Paddle has no GPU support; see the GPU line in environment.yml, or use --device cpu"
-        )
-    paddle.set_device(device)
 
 
 def pretrain(settings, quiet=False):

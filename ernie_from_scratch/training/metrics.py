@@ -1,6 +1,7 @@
 """metrics.jsonl: one JSON object a line, append-only, cut back to the checkpoint when a run resumes."""
 
 import json
+import math
 from pathlib import Path
 
 
@@ -24,15 +25,20 @@ class MetricsLog:
         return self._file.tell()
 
     def append(self, **row):
-        """Write one row; floats are rounded to 9 significant digits so that equal runs give equal files."""
-        row = {
-            key: float(f"{value:.9g}") if isinstance(value, float) else value for key, value in row.items()
-        }
+        """Write one row; floats are rounded to 9 significant digits so that equal runs give equal files.
+
+        A number that is not finite becomes null, which JSON has, unlike NaN.
+        """
+        row = {key: _rounded(value) if isinstance(value, float) else value for key, value in row.items()}
         self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         self._file.flush()
 
     def close(self):
         self._file.close()
+
+
+def _rounded(value):
+    return float(f"{value:.9g}") if math.isfinite(value) else None
 
 
 def read_metrics(path):

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import ClassVar
 
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.training.layout import check_layout
 
 
 def option(default, help, aliases=(), choices=None):
@@ -15,8 +16,9 @@ def option(default, help, aliases=(), choices=None):
 
 
 AT_LEAST_ONE = (
-    "max_seq_len micro_batch_size max_steps checkpoint_steps save_steps logging_freq keep eval_iters".split()
-)
+    "max_seq_len micro_batch_size max_steps checkpoint_steps save_steps logging_freq keep eval_iters max_bad_steps "
+    "dp_degree sharding_degree mp_degree pp_degree"
+).split()
 
 
 @dataclass
@@ -27,7 +29,11 @@ class PretrainSettings:
         None, "prefix of a prepared corpus, a folder of them, or 'weight prefix weight prefix'"
     )
     output_dir: str | None = option(None, "run folder; the same command continues a run that was stopped")
+    model_type: str = option("ernie", "family of the network", choices=("ernie",))
     model_name_or_path: str | None = option(None, "folder or name with the starting weights")
+    continue_training: bool | None = option(
+        None, "false: take only the configuration of --model_name_or_path, and start from random weights"
+    )
     config_name: str | None = option(None, "preset to start from random weights, such as tiny")
     ernie_config_file: str | None = option(None, "config.json to start from random weights")
     tokenizer_name_or_path: str | None = option(
@@ -37,7 +43,22 @@ class PretrainSettings:
     max_seq_len: int = option(512, "longest row in tokens, [CLS] and [SEP] included")
     micro_batch_size: int = option(8, "rows of one forward pass", aliases=("micro_bsz",))
     global_batch_size: int | None = option(
-        None, "rows of one optimizer step; default: micro_batch_size", aliases=("global_bsz",)
+        None,
+        "rows of one optimizer step = micro_batch_size x dp_degree x sharding_degree x accumulation; default: "
+        "no accumulation",
+        aliases=("global_bsz",),
+    )
+    dp_degree: int = option(1, "processes that share out the rows", aliases=("num_dp",))
+    sharding_degree: int = option(
+        1, "processes that share out rows and optimizer state", aliases=("num_sharding",)
+    )
+    mp_degree: int = option(1, "processes that share out each layer's weights", aliases=("num_mp",))
+    pp_degree: int = option(1, "processes that share out the layers", aliases=("num_pp",))
+    use_sharding: bool | None = option(
+        None, "false refuses a sharding_degree above 1; default: what the degree says"
+    )
+    share_folder: bool = option(
+        False, "several machines see the same folders (one process has them to itself either way)"
     )
     masking: str = option(
         "word", "unit that is masked whole", choices=("char", "word", "phrase", "entity", "knowledge")
@@ -57,30 +78,52 @@ class PretrainSettings:
     sentence_pairs: str = option(
         "sop", "second objective: order, adjacency, or none", choices=("sop", "nsp", "none")
     )
+    use_sop: bool | None = option(None, "false: --sentence_pairs none; true: sop", aliases=("binary_head",))
     short_seq_prob: float = option(0.1, "share of samples with a random shorter length")
     max_sentences: int = option(0, "most sentences in a sample; 0: as many as fit")
     max_lr: float = option(1e-4, "highest learning rate", aliases=("learning_rate",))
     min_lr: float = option(1e-5, "learning rate at decay_steps and after")
-    warmup_rate: float = option(0.01, "share of decay_steps spent warming up")
+    warmup_rate: float = option(0.01, "share of max_steps spent warming up")
     decay_steps: int | None = option(None, "step at which min_lr is reached; default: max_steps")
     lr_decay_style: str = option("linear", "shape of the decay", choices=("linear", "cosine"))
     weight_decay: float = option(0.01, "AdamW weight decay (not on biases and norms)")
     grad_clip: float = option(1.0, "largest global gradient norm; 0 turns clipping off")
     adam_beta2: float = option(0.999, "decay of AdamW's second moment")
+    use_amp: bool = option(False, "compute in half precision where it is safe (on a GPU)")
+    fp16_opt_level: str = option(
+        "O2",
+        "O1: weights stay float32; O2: half-precision weights beside float32 master weights",
+        choices=("O1", "O2"),
+    )
+    amp_dtype: str = option(
+        "float16", "number type of --use_amp; float16 needs loss scaling", choices=("float16", "bfloat16")
+    )
+    scale_loss: float = option(32768.0, "first loss scale under float16; it adapts itself")
+    use_recompute: bool = option(
+        False, "forget activations and compute them again in backward: less memory, more time"
+    )
+    to_static: bool = option(False, "train on Paddle's static graph of the network")
+    max_bad_steps: int = option(
+        10,
+        "under loss scaling, steps in a row with a loss or gradient that is not finite before the run stops",
+    )
     max_steps: int = option(500_000, "optimizer steps of the whole run", aliases=("num_train_steps",))
     checkpoint_steps: int = option(500, "steps between checkpoints that a resume uses")
     save_steps: int = option(5000, "steps between checkpoints that are kept for good")
     keep: int = option(2, "newest checkpoints kept beside those of save_steps")
     logging_freq: int = option(20, "steps between log lines", aliases=("log_steps",))
-    eval_freq: int = option(500, "steps between evaluations on the valid split; 0 turns them off")
+    eval_freq: int = option(
+        500, "steps between evaluations on valid and test; one more at the end; 0 turns them off"
+    )
     eval_iters: int = option(10, "micro batches of one evaluation")
     num_workers: int = option(2, "threads that prepare batches ahead")
-    device: str | None = option(None, "cpu or gpu; default: a GPU when there is one")
+    device: str | None = option(None, "cpu, gpu or gpu:N; default: a GPU when there is one")
     seed: int = option(1234, "seed of weights, sample order, masks and dropout")
 
     # a resumed run may change these without changing its result
     FREE: ClassVar[list] = (
-        "output_dir checkpoint_steps save_steps keep logging_freq eval_freq eval_iters num_workers device"
+        "output_dir checkpoint_steps save_steps keep logging_freq eval_freq eval_iters num_workers device "
+        "dp_degree sharding_degree mp_degree pp_degree use_sharding share_folder use_recompute max_bad_steps"
     ).split()
 
     def check(self):
@@ -97,24 +140,46 @@ class PretrainSettings:
         for name in AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} is {getattr(self, name)}; it must be at least 1")
-        self.global_batch_size = self.global_batch_size or self.micro_batch_size
-        rest = self.global_batch_size % self.micro_batch_size
-        if rest:
+        if self.continue_training and not self.model_name_or_path:
             raise UserError(
-                f"--global_batch_size {self.global_batch_size} is not a multiple of --micro_batch_size "
-                f"{self.micro_batch_size}; nearest: {max(self.global_batch_size - rest, self.micro_batch_size)}"
+                "--continue_training true: nothing to go on from; give --model_name_or_path, or leave it out"
+            )
+        self._read_use_sop()
+        self.global_batch_size = self.global_batch_size or self.rows_per_pass
+        check_layout(self)
+        if self.to_static and self.use_recompute:
+            raise UserError(
+                "--to_static and --use_recompute: the static graph keeps its activations; drop one of them"
             )
         self.decay_steps = self.decay_steps or self.max_steps
         if not 0 <= self.warmup_rate < 1:
             raise UserError(
-                f"--warmup_rate is {self.warmup_rate}; it is a share of decay_steps, from 0 to below 1"
+                f"--warmup_rate is {self.warmup_rate}; it is a share of max_steps, from 0 to below 1"
             )
         return self
 
+    def _read_use_sop(self):
+        wanted = {None: self.sentence_pairs, True: "sop", False: "none"}[self.use_sop]
+        if self.sentence_pairs not in ("sop", wanted):
+            raise UserError(
+                f"--use_sop {self.use_sop} and --sentence_pairs {self.sentence_pairs} contradict; keep one"
+            )
+        self.sentence_pairs = wanted
+
+    @property
+    def rows_per_pass(self):
+        """Rows of one forward pass over all processes that read different rows."""
+        return self.micro_batch_size * self.dp_degree * self.sharding_degree
+
     @property
     def accumulation(self):
-        """Micro batches of one optimizer step."""
-        return self.global_batch_size // self.micro_batch_size
+        """Micro batches that each process adds up for one optimizer step."""
+        return (self.global_batch_size or self.rows_per_pass) // self.rows_per_pass
+
+    @property
+    def warmup_steps(self):
+        """Optimizer steps of the warm-up."""
+        return round(self.warmup_rate * self.max_steps)
 
     def to_dict(self):
         return asdict(self)

@@ -1,0 +1,54 @@
+"""--to_static and --use_recompute: other ways to compute the same losses."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from small_corpus import make_corpus, run_settings
+
+from ernie_from_scratch.text.files import sha256_file
+from ernie_from_scratch.training.loop import pretrain
+from ernie_from_scratch.training.metrics import read_metrics
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A corpus with two networks: config.json with dropout, plain.json without."""
+    prefix = make_corpus(tmp_path_factory.mktemp("corpus"))
+    config = json.loads((prefix.parent / "config.json").read_text())
+    config |= dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    (prefix.parent / "plain.json").write_text(json.dumps(config))
+    return prefix
+
+
+def losses(corpus, folder, **changes):
+    changes = {"max_steps": 20, "logging_freq": 1, "eval_freq": 0, "checkpoint_steps": 10, **changes}
+    pretrain(run_settings(corpus, folder, **changes), quiet=True)
+    return [row["loss"] for row in read_metrics(folder / "metrics.jsonl")]
+
+
+def test_the_static_graph_has_the_same_losses(corpus, tmp_path):
+    plain = dict(ernie_config_file=str(corpus.parent / "plain.json"), max_lr=5e-3)
+    dynamic = losses(corpus, tmp_path / "dynamic", **plain)
+    static = losses(corpus, tmp_path / "static", to_static=True, **plain)
+    assert len(static) == 20 and static[0] - static[-1] > 0.2
+    np.testing.assert_allclose(static, dynamic, atol=1e-5)
+
+
+def test_the_static_graph_resumes_bit_for_bit(corpus, tmp_path):
+    """With dropout: its masks come from the step's seed, so a resumed run draws them again."""
+    straight = losses(corpus, tmp_path / "run", to_static=True)
+    checksum = sha256_file(tmp_path / "run" / "final" / "model_state.pdparams")
+    shutil.rmtree(tmp_path / "run" / "model_20")
+    shutil.rmtree(tmp_path / "run" / "final")
+    assert losses(corpus, tmp_path / "run", to_static=True) == straight
+    assert sha256_file(tmp_path / "run" / "final" / "model_state.pdparams") == checksum
+
+
+def test_recompute_changes_nothing(corpus, tmp_path):
+    """Bit for bit, dropout included, so a resumed run may switch it on and off."""
+    stored = losses(corpus, tmp_path / "stored")
+    assert losses(corpus, tmp_path / "again", use_recompute=True) == stored
+    shutil.rmtree(tmp_path / "stored" / "model_20")
+    assert losses(corpus, tmp_path / "stored", use_recompute=True) == stored
