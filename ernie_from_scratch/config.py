@@ -33,6 +33,7 @@ IGNORED_IN_FILES = frozenset(
     return_dict_in_generate forced_bos_token_id forced_eos_token_id remove_invalid_values
     exponential_decay_length_penalty suppress_tokens begin_suppress_tokens""".split()
 )
+WAYS_OF_COMPUTING = ("enable_recompute", "pack_rows")  # with the same results
 OTHER_NAMES = {
     "num_classes": "num_labels",
     "dropout": "classifier_dropout",
@@ -121,6 +122,9 @@ class ModelConfig:
         path = Path(folder) / "config.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         values = {"model_type": self.MODEL_TYPE, **more, **self.to_dict()}
+        values |= {
+            name: False for name in WAYS_OF_COMPUTING if name in values
+        }  # each program chooses them anew
         temporary = path.with_name(f".config.json.{os.getpid()}")
         temporary.write_text(json.dumps(values, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         os.replace(temporary, path)

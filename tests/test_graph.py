@@ -1,4 +1,4 @@
-"""--to_static and --use_recompute: other ways to compute the same losses."""
+"""--to_static, --use_recompute and --pack_rows: other ways to compute the same losses."""
 
 import json
 import shutil
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from small_corpus import make_corpus, run_settings
 
+from ernie_from_scratch.config import UserError
 from ernie_from_scratch.text.files import sha256_file
 from ernie_from_scratch.training.loop import pretrain
 from ernie_from_scratch.training.metrics import read_metrics
@@ -44,6 +45,18 @@ def test_the_static_graph_resumes_bit_for_bit(corpus, tmp_path):
     shutil.rmtree(tmp_path / "run" / "final")
     assert losses(corpus, tmp_path / "run", to_static=True) == straight
     assert sha256_file(tmp_path / "run" / "final" / "model_state.pdparams") == checksum
+
+
+def test_packed_rows_have_the_same_losses(corpus, tmp_path):
+    plain = dict(ernie_config_file=str(corpus.parent / "plain.json"), max_lr=5e-3)
+    padded = losses(corpus, tmp_path / "padded", **plain)
+    np.testing.assert_allclose(
+        losses(corpus, tmp_path / "packed", pack_rows=True, **plain), padded, atol=1e-5
+    )
+    kept = json.loads((tmp_path / "packed" / "final" / "config.json").read_text())
+    assert kept["pack_rows"] is False  # how the run computed says nothing about the model
+    with pytest.raises(UserError, match="--pack_rows"):
+        losses(corpus, tmp_path / "both", pack_rows=True, to_static=True)
 
 
 def test_recompute_changes_nothing(corpus, tmp_path):

@@ -11,13 +11,17 @@ class Packing:
     """Where each token of a padded batch lies among packed rows, and which tokens may see each other there."""
 
     def __init__(self, attention_mask, capacity=128):
-        """attention_mask [B, L]: 1 for a token, 0 for padding. Packed rows have up to max(L, capacity) places."""
+        """attention_mask [B, L]: 1 for a token, 0 for padding.
+
+        Packed rows have up to 2 L places, but no more than `capacity` unless L is: attention grows with their square.
+        """
         self.shape = attention_mask.shape
+        room = max(self.shape[1], min(2 * self.shape[1], capacity))
         rows = [np.flatnonzero(row) + start * len(row) for start, row in enumerate(attention_mask.numpy())]
         packed = []
         for number in sorted(range(len(rows)), key=lambda number: -len(rows[number])):  # longest first
             for row in packed:  # into the first row with room
-                if sum(len(rows[other]) for other in row) + len(rows[number]) <= max(self.shape[1], capacity):
+                if sum(len(rows[other]) for other in row) + len(rows[number]) <= room:
                     row.append(number)
                     break
             else:

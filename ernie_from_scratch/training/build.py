@@ -84,7 +84,7 @@ def build_model(settings, vocabulary):
         UserError: the network has fewer word embeddings than the vocabulary tokens, or fewer positions than a
             row, or heads that don't fit it.
     """
-    switches = {"enable_recompute": True} if settings.use_recompute else {}
+    switches = {"enable_recompute": settings.use_recompute, "pack_rows": settings.pack_rows}
     name = settings.model_name_or_path
     if name and settings.continue_training is not False:
         model = ErnieForPretraining.from_pretrained(name, **switches)

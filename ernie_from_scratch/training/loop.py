@@ -9,7 +9,7 @@ from pathlib import Path
 
 import paddle
 
-from ernie_from_scratch.config import ErnieConfig, UserError
+from ernie_from_scratch.config import WAYS_OF_COMPUTING, ErnieConfig, UserError
 from ernie_from_scratch.dataset.loader import BatchLoader
 from ernie_from_scratch.training.bad_steps import save_bad_step, step_seed
 from ernie_from_scratch.training.build import build_data, build_model, corpus_prefixes, load_vocabulary
@@ -88,7 +88,7 @@ class PretrainingRun:
         """UserError unless the checkpoint's network is this one, switches of speed and memory aside."""
         now = self.model.config.to_dict()
         for name, then in ErnieConfig.from_file(checkpoint).to_dict().items():
-            if now[name] != then and name not in ("enable_recompute", "pack_rows"):
+            if now[name] != then and name not in WAYS_OF_COMPUTING:
                 raise UserError(
                     f"{self.folder} holds another network: {name} was {then!r} and is now {now[name]!r}; use "
                     "another --output_dir, or the same configuration to continue"

@@ -6,7 +6,7 @@ from ernie_from_scratch.finetuning.loop import finetune
 from ernie_from_scratch.text.recipe.facts import DATA_FOLDER
 
 SEEDS = (1, 2, 3)
-FINETUNING = dict(num_train_epochs=8, learning_rate=3e-4, batch_size=32, max_seq_len=96)
+FINETUNING = dict(num_train_epochs=5, learning_rate=3e-4, batch_size=32, max_seq_len=96)
 
 
 def finetune_both(pretrained, folder, progress=None):
