@@ -36,7 +36,8 @@ def write_part(path: Path, encoded: Encoded, stats: dict) -> None:
     """The file at `path` comes last: where it is, the part is whole."""
     for name in PER_TOKEN:
         with atomic_write(array_path(path, name)) as temporary, open(temporary, "wb") as file:
-            np.save(file, getattr(encoded, name))
+            array = getattr(encoded, name)
+            write_npy(file, array.dtype, len(array), iter([array]))
     text = np.frombuffer(json.dumps(stats).encode(), np.uint8)
     packed = io.BytesIO()  # np.savez into the file itself would complain once more when the disk is full
     np.savez(packed, lens=encoded.lens, docs=encoded.docs, stats=text)
