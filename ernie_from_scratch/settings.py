@@ -15,6 +15,7 @@ EFS_NO_SETTINGS=1 switches all of them off. `ernie doctor` prints what `report()
 
 import ctypes
 import importlib.metadata
+import logging
 import os
 import platform
 import sys
@@ -114,6 +115,8 @@ def apply() -> tuple[Setting, ...]:
         _report = tuple(_do(setting) for setting in decide(Machine.here(), os.environ))
         for message in HARMLESS_WARNINGS:
             warnings.filterwarnings("ignore", message=message, category=UserWarning)
+        # paddlenlp imports datasets, which says on stderr which other frameworks it finds.
+        logging.getLogger("datasets").setLevel(logging.WARNING)
     return _report
 
 
