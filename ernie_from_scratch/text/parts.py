@@ -34,15 +34,20 @@ def array_path(path: Path, name: str) -> Path:
 
 def write_part(path: Path, encoded: Encoded, stats: dict) -> None:
     """The file at `path` comes last: where it is, the part is whole."""
-    for name in PER_TOKEN:
-        with atomic_write(array_path(path, name)) as temporary, open(temporary, "wb") as file:
-            array = getattr(encoded, name)
-            write_npy(file, array.dtype, len(array), iter([array]))
     text = np.frombuffer(json.dumps(stats).encode(), np.uint8)
     packed = io.BytesIO()  # np.savez into the file itself would complain once more when the disk is full
     np.savez(packed, lens=encoded.lens, docs=encoded.docs, stats=text)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(packed.getbuffer())
+    try:
+        for name in PER_TOKEN:
+            array = getattr(encoded, name)
+            with atomic_write(array_path(path, name)) as temporary, open(temporary, "wb") as file:
+                write_npy(file, array.dtype, len(array), iter([array]))
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(packed.getbuffer())
+    except UserError:
+        for name in PER_TOKEN:  # on a full disk they would only be in the way
+            array_path(path, name).unlink(missing_ok=True)
+        raise
 
 
 def read_stats(path: Path) -> dict | None:
