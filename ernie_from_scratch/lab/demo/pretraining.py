@@ -123,10 +123,10 @@ def arm_settings(demo, corpus_prefix, config_file, arm, schedule):
     )
 
 
-# Like ERNIE 1.0, which has stages of both, the entity arm also hides single characters, in every other row. A network
+# Like ERNIE 1.0, which has stages of both, the entity arm also hides single characters, in every third row. A network
 # that has never seen a name half hidden can fill one in all at once, but not character by character.
 ARM_MASKING = {
-    "entity": {"masking": "knowledge", "mask_schedule": "char 1, entity 1"},
+    "entity": {"masking": "knowledge", "mask_schedule": "char 1, entity 2"},
     "char": {"masking": "char"},
     "word": {"masking": "word"},
 }
