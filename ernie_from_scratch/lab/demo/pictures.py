@@ -65,8 +65,8 @@ def write_report(settings, folder, journey):
                     masked_examples(settings, folder, maskings),
                     "The same rows under each masking. Entity masking hides whole names, character "
                     "masking any 15 % of the characters, so a name can be completed from its own remaining "
-                    "characters. The network called entity masking reads two rows of three like this and the third with "
-                    "characters hidden, as ERNIE 1.0 is trained with both.",
+                    "characters. The network called entity masking reads two rows of three "
+                    "like this and the third with characters hidden, as ERNIE 1.0 is trained with both.",
                 )
             ],
         ),
