@@ -151,10 +151,8 @@ def work(which: str, job: dict) -> None:
     import resource
     import time
 
-    if which == "ours":
+    if which in ("ours", "paddlenlp_set"):
         import ernie_from_scratch  # noqa: F401  (before paddle: the process settings)
-    elif which == "paddlenlp_set":
-        import ernie_from_scratch.settings  # noqa: F401
     batches = [dict(np.load(file)) for file in job["batches"]]
     config = configuration(job["size"], job["dropout"])
     _, step = torch_step(config) if which == "huggingface" else paddle_step(which, config, job["pack"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from text_helpers import PARAGRAPHS, marked_texts, same_encoding, small_vocabulary, texts, without_cpp
+from text_helpers import PARAGRAPHS, both_encode_alike, marked_texts, small_vocabulary, texts, without_cpp
 
 from ernie_from_scratch import native
 from ernie_from_scratch.text.dictionary import CharacterSegmenter
@@ -262,19 +262,7 @@ def segmenters(tmp_path_factory):
     longest=st.integers(2, 30),
 )
 def test_cpp_equals_python(segmenters, name, marks, marked, splitter, longest):
-    slow, fast = segmenters[name]
-    settings_ = (marks, True, splitter, longest)
-    encoders = (
-        PythonEncoder(small_vocabulary(), slow, *settings_),
-        NativeEncoder(small_vocabulary(), fast, *settings_),
-    )
-    for encoder in encoders:
-        for text, spans in marked:
-            encoder.add_text(text)
-            encoder.end_document()
-            encoder.add_sentence(text, spans)
-        encoder.end_document()
-    assert same_encoding(*(encoder.take() for encoder in encoders))
+    assert both_encode_alike(*segmenters[name], marked, marks, True, splitter, longest)
 
 
 def test_cpp_refuses_spans_outside_of_the_text(segmenters):

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 from hypothesis import strategies as st
 
+from ernie_from_scratch.text.encode import PythonEncoder
+from ernie_from_scratch.text.fast import NativeEncoder
 from ernie_from_scratch.text.vocabulary import Vocabulary, build_vocabulary
 
 PARAGRAPHS = [
@@ -65,7 +67,19 @@ def write_jsonl(path, rows):
     return path
 
 
-def same_encoding(a, b) -> bool:
+def both_encode_alike(slow, fast, marked, *rules) -> bool:
+    """Whether the plain and the C++ encoder, with segmenters `slow` and `fast`, make the same of (text, spans)."""
+    encoders = (
+        PythonEncoder(small_vocabulary(), slow, *rules),
+        NativeEncoder(small_vocabulary(), fast, *rules),
+    )
+    for encoder in encoders:
+        for text, spans in marked:
+            encoder.add_text(text)
+            encoder.end_document()
+            encoder.add_sentence(text, spans)
+        encoder.end_document()
+    a, b = (encoder.take() for encoder in encoders)
     names = ("ids", "bits", "lens", "docs")
     return (
         all(np.array_equal(getattr(a, n), getattr(b, n)) for n in names)

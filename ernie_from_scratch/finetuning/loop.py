@@ -19,12 +19,13 @@ from ernie_from_scratch.finetuning.tasks import find_task
 from ernie_from_scratch.text.files import atomic_write, sha256_file
 from ernie_from_scratch.text.tokenizer import ErnieTokenizer
 from ernie_from_scratch.training.checkpoint import load_checkpoint, newest_checkpoint, prune, save_checkpoint
+from ernie_from_scratch.training.device import select_device
 from ernie_from_scratch.training.interrupt import StopRequest
-from ernie_from_scratch.training.loop import select_device, step_seed
 from ernie_from_scratch.training.metrics import MetricsLog
 from ernie_from_scratch.training.optimizer import build_optimizer, gradient_norm
 from ernie_from_scratch.training.run_folder import open_run_folder
 from ernie_from_scratch.training.schedule import WarmupDecay
+from ernie_from_scratch.training.seeds import step_seed
 
 RESULTS = "results.json"
 CHECKPOINTS = "checkpoints"

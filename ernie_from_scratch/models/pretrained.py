@@ -107,18 +107,19 @@ class PretrainedModel(nn.Layer):
         ):
             if names:
                 raise UserError(
-                    f"{what}: {source}: {_some(names)}; is the configuration that of these weights?"
+                    f"{what}: {source}: {name_some(names)}; is the configuration that of these weights?"
                 )
         if missing:
-            logger.warning("starts with random numbers: %s, not found in %s", _some(missing), source)
+            logger.warning("starts with random numbers: %s, not found in %s", name_some(missing), source)
         if unused:
             logger.info(
-                "left aside: %s of %s, which %s does not have", _some(unused), source, type(self).__name__
+                "left aside: %s of %s, which %s does not have", name_some(unused), source, type(self).__name__
             )
         for name, value in tensors.items():
             if name in parameters:
                 parameters[name].set_value(np.asarray(value, dtype="float32"))
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+def name_some(names: list[str], most: int = 8) -> str:
+    """The first names in words, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

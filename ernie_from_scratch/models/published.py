@@ -55,21 +55,16 @@ def check_download(path: Path, url: str) -> None:
     expected = announced_md5(url)
     if expected is None:
         return
+    found = hashlib.md5()
     with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "md5") if hasattr(hashlib, "file_digest") else _md5(file)
+        while block := file.read(1 << 20):
+            found.update(block)
     if found.hexdigest() != expected:
         path.unlink()
         raise UserError(
             f"damaged download: {path} is not what {url} announces (md5 {expected}); it is deleted, try again"
         )
     note.write_text(expected + "\n", encoding="ascii")
-
-
-def _md5(file):
-    digest = hashlib.md5()  # Python 3.10 has no hashlib.file_digest
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest
 
 
 def announced_md5(url: str) -> str | None:

@@ -80,7 +80,6 @@ class PieceEncoder:
             settings.split_sentences,
             settings.max_sentence_length,
         )
-        self.unk_id = vocabulary.unk_id
         self.ids_dtype = np.dtype(np.uint16 if len(self.core.vocabulary) < 65535 else np.int32)
 
     def encode(self, piece: Piece, path: Path) -> dict:
@@ -106,7 +105,7 @@ class PieceEncoder:
                     self.core.add_sentence(sentence.text, spans)
                 self.core.end_document()
         encoded = self.core.take()
-        unknown_tokens = int(np.count_nonzero(encoded.ids == self.unk_id))
+        unknown_tokens = int(np.count_nonzero(encoded.ids == self.vocabulary.unk_id))
         if self.vocabulary.listed_twice:  # PaddleNLP's numbers
             encoded.ids[encoded.ids >= len(self.vocabulary)] -= self.vocabulary.listed_twice
         encoded.ids = encoded.ids.astype(self.ids_dtype)

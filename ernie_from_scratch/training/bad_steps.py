@@ -10,17 +10,14 @@ import paddle
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.models import ErnieForPretraining
+from ernie_from_scratch.models.pretrained import name_some
 from ernie_from_scratch.training.objectives import pretraining_losses, to_tensors
 from ernie_from_scratch.training.optimizer import gradient_norm
 from ernie_from_scratch.training.precision import Precision
+from ernie_from_scratch.training.seeds import step_seed
 from ernie_from_scratch.training.settings import PretrainSettings
 
 RECORD = "replay.json"
-
-
-def step_seed(seed, step):
-    """Seed of the dropout masks of one step: so a resumed run draws the same ones without saved generators."""
-    return (seed * 1_000_003 + step) % (2**63)
 
 
 def save_bad_step(run, batches, loss, norm):
@@ -136,7 +133,7 @@ def describe(found):
     name, value = found["largest_weight"]
     yield f"largest weight: {value:.6g} in {name}"
     if found["bad_weights"]:
-        yield f"weights not finite before the step: {_some(found['bad_weights'])}"
+        yield f"weights not finite before the step: {name_some(found['bad_weights'], 5)}"
     layer = found["first_layer"]
     if layer is None:
         yield "forward: every layer's output is finite"
@@ -146,8 +143,8 @@ def describe(found):
         )
         yield f"forward: the first output that is not finite is that of {layer['name']}{came_in}"
     bad = found["bad_gradients"]
-    yield f"backward: gradients not finite: {_some(bad)}" if bad else "backward: every gradient is finite"
-
-
-def _some(names):
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    yield (
+        f"backward: gradients not finite: {name_some(bad, 5)}"
+        if bad
+        else "backward: every gradient is finite"
+    )

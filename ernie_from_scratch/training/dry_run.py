@@ -10,6 +10,7 @@ from ernie_from_scratch.dataset.data import SPLITS
 from ernie_from_scratch.training.build import build_data, build_model, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.checkpoint import newest_checkpoint
 from ernie_from_scratch.training.device import select_device
+from ernie_from_scratch.training.loop import real_tokens
 from ernie_from_scratch.training.optimizer import parameter_count
 from ernie_from_scratch.training.schedule import WarmupDecay
 
@@ -104,12 +105,9 @@ def dry_run(settings):
 
 def _fill(data):
     batch = data["train"].batch(np.arange(min(256, len(data["train"]))))
-    mask = batch["attention_mask"]
     rows = len(batch["input_ids"])
-    tokens = batch["input_ids"].size if mask is None else int(mask.sum())
-    return (
-        f"; on average {tokens / rows:.1f} a row, {len(batch['masked_positions']) / rows:.1f} of them masked"
-    )
+    held, masked = real_tokens(batch) / rows, len(batch["masked_positions"]) / rows
+    return f"; on average {held:.1f} a row, {masked:.1f} of them masked"
 
 
 def _start(settings):

@@ -11,7 +11,7 @@ import paddle
 
 from ernie_from_scratch.config import WAYS_OF_COMPUTING, ErnieConfig, UserError
 from ernie_from_scratch.dataset.loader import BatchLoader
-from ernie_from_scratch.training.bad_steps import save_bad_step, step_seed
+from ernie_from_scratch.training.bad_steps import save_bad_step
 from ernie_from_scratch.training.build import build_data, build_model, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.checkpoint import load_checkpoint, newest_checkpoint, prune, save_checkpoint
 from ernie_from_scratch.training.device import select_device
@@ -25,6 +25,7 @@ from ernie_from_scratch.training.precision import Precision
 from ernie_from_scratch.training.progress import TrainingProgress
 from ernie_from_scratch.training.run_folder import open_run_folder
 from ernie_from_scratch.training.schedule import WarmupDecay
+from ernie_from_scratch.training.seeds import step_seed
 
 
 @dataclass

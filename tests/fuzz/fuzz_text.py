@@ -4,12 +4,11 @@ import functools
 
 from hypothesis import given
 from hypothesis import strategies as st
-from text_helpers import marked_texts, same_encoding, small_vocabulary, texts, without_cpp
+from text_helpers import both_encode_alike, marked_texts, small_vocabulary, texts, without_cpp
 
 from ernie_from_scratch import native
 from ernie_from_scratch.text.dictionary import DictionarySegmenter
-from ernie_from_scratch.text.encode import PythonEncoder
-from ernie_from_scratch.text.fast import NativeEncoder, NativeSegmenter, character_table
+from ernie_from_scratch.text.fast import NativeSegmenter, character_table
 from ernie_from_scratch.text.tokenizer import ErnieTokenizer
 
 REFUSALS = (ValueError, TypeError, OverflowError)
@@ -57,19 +56,7 @@ def wordpiece_equal(text):
     marked=st.lists(marked_texts(), max_size=3),
 )
 def encode_equal(marks, lower, splitter, longest, marked):
-    rules = (marks, lower, splitter, longest)
-    slow, fast = segmenters()
-    encoders = (
-        PythonEncoder(small_vocabulary(), slow, *rules),
-        NativeEncoder(small_vocabulary(), fast, *rules),
-    )
-    for encoder in encoders:
-        for text, spans in marked:
-            encoder.add_text(text)
-            encoder.end_document()
-            encoder.add_sentence(text, spans)
-        encoder.end_document()
-    assert same_encoding(*(encoder.take() for encoder in encoders))
+    assert both_encode_alike(*segmenters(), marked, marks, lower, splitter, longest)
 
 
 @st.composite
