@@ -15,6 +15,13 @@ class UserError(ValueError):
     """A mistake that the user can mend: "<what>: <where>; <what to do>", one line."""
 
 
+def option(default, help, aliases=(), choices=None):
+    """A dataclass field that carries its own help text, other names and allowed values for the command line."""
+    return dataclasses.field(
+        default=default, metadata={"help": help, "aliases": tuple(aliases), "choices": choices}
+    )
+
+
 ACTIVATIONS = ("gelu", "relu", "silu", "tanh")
 
 # Settings that other tools write into config.json and that do not change these networks.

@@ -28,9 +28,9 @@ def corpus(tmp_path_factory):
 
 def poison_at(monkeypatch, step, value=float("nan"), times=1):
     """From `step` on, `times` steps find a weight of LAYER at `value`; what it was comes back after each."""
-    real = PretrainingRun.train_step
+    real = PretrainingRun.add_gradients
 
-    def train_step(self, batches):
+    def add_gradients(self, batches):
         if step <= self.step + 1 < step + times:
             weight = dict(self.model.named_parameters())[f"{LAYER}.weight"]
             before = weight.clone()
@@ -42,7 +42,7 @@ def poison_at(monkeypatch, step, value=float("nan"), times=1):
             return result
         return real(self, batches)
 
-    monkeypatch.setattr(PretrainingRun, "train_step", train_step)
+    monkeypatch.setattr(PretrainingRun, "add_gradients", add_gradients)
 
 
 @pytest.fixture(scope="module")
@@ -105,16 +105,16 @@ def test_replay_computes_the_same_numbers(corpus, tmp_path, monkeypatch):
 
 def test_a_gradient_alone(corpus, tmp_path, monkeypatch):
     """The loss is finite and the gradient is not: the weights must not see it."""
-    real = PretrainingRun.train_step
+    real = PretrainingRun.add_gradients
 
-    def train_step(self, batches):
+    def add_gradients(self, batches):
         result = real(self, batches)
         if self.step + 1 == 3:
             with paddle.no_grad():
                 self.model.ernie.pooler.dense.bias.grad[0] = float("inf")
         return result
 
-    monkeypatch.setattr(PretrainingRun, "train_step", train_step)
+    monkeypatch.setattr(PretrainingRun, "add_gradients", add_gradients)
     with pytest.raises(UserError, match=r"not finite at step 3 \(loss \d.*gradient norm inf\)"):
         pretrain(run_settings(corpus, tmp_path / "run"), quiet=True)
 
@@ -129,7 +129,7 @@ def test_a_learning_rate_far_too_high(corpus, tmp_path, capsys):
 class FakeScaling:
     """Stands for a GPU's loss scale: a step with a gradient that is not finite is left out."""
 
-    scaling, loss_scale = True, 8.0
+    scaling, loss_scale, product_type = True, 8.0, "float32"
 
     def __init__(self, settings, model, optimizer, say):
         self.model, self.left_out = model, 0
@@ -184,7 +184,7 @@ def test_wrong_folders_are_one_line(corpus, tmp_path, capsys, kind):
 
 
 def test_rows_stay_json(tmp_path):
-    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log = MetricsLog(tmp_path)
     log.append(step=1, loss=float("nan"), grad_norm=float("inf"), lm_loss=1.25)
     assert '"loss": null' in (tmp_path / "metrics.jsonl").read_text()
     assert read_metrics(tmp_path / "metrics.jsonl") == [

@@ -37,7 +37,9 @@ def test_the_degrees_share_out_the_rows():
 
 @pytest.mark.parametrize("name", ["dp_degree", "sharding_degree", "mp_degree", "pp_degree"])
 def test_a_degree_without_processes(name):
-    with pytest.raises(UserError, match=f"--{name} 2 .*asks for 2 processes and there is 1; .*1 x 1 x 1 x 1"):
+    with pytest.raises(
+        UserError, match=f"--{name} 2 .*asks for 2 processes and there is 1; start 2 with --gpus 0,1"
+    ):
         settings(**{name: 2}, global_batch_size=32).check()
     with pytest.raises(UserError, match=f"--{name} is 0"):
         settings(**{name: 0}).check()
@@ -50,8 +52,13 @@ def test_use_sharding_and_its_degree():
 
 
 def test_started_by_the_launcher(monkeypatch):
-    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
-    with pytest.raises(UserError, match="started as 2 processes"):
-        settings().check()
+    """The degrees must make up the processes that there are; left open, dp_degree fills up."""
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "4")
+    checked = settings(micro_batch_size=3).check()
+    assert (checked.dp_degree, checked.global_batch_size, checked.accumulation) == (4, 12, 1)
+    assert settings(micro_batch_size=3, global_batch_size=24, dp_degree=4).check().accumulation == 2
+    with pytest.raises(UserError, match="asks for 2 processes and there are 4; the product must be 4"):
+        settings(dp_degree=2).check()
+    assert settings(dp_degree=2).check(processes=2).dp_degree == 2
     monkeypatch.setenv("PADDLE_TRAINERS_NUM", "1")
-    assert settings().check()
+    assert settings().check().dp_degree == 1

@@ -25,7 +25,7 @@ from ernie_from_scratch.training.checkpoint import newest_checkpoint, step_folde
 from ernie_from_scratch.training.loop import pretrain
 from ernie_from_scratch.training.metrics import read_metrics
 
-TIMES = ("tokens_per_second", "samples_per_second")
+TIMES = ("tokens_per_second", "samples_per_second", "mfu")
 
 
 @pytest.fixture(scope="module")

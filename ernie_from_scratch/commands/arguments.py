@@ -79,11 +79,12 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         )
 
 
-def add_settings(parser: argparse.ArgumentParser, cls: type) -> None:
-    """Adds a flag for each field of the settings class, and --config FILE.yaml."""
-    parser.add_argument(
-        "--config", metavar="FILE.yaml", help="the same settings as `name: value` lines; flags win"
-    )
+def add_settings(parser: argparse.ArgumentParser, cls: type, file: bool = True) -> None:
+    """Adds a flag for each field of the settings class, and --config FILE.yaml where `file`."""
+    if file:
+        parser.add_argument(
+            "--config", metavar="FILE.yaml", help="the same settings as `name: value` lines; flags win"
+        )
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         kind, many, _ = unfold(hints[field.name])
@@ -99,14 +100,14 @@ def add_settings(parser: argparse.ArgumentParser, cls: type) -> None:
         )
 
 
-def read_settings(cls: type, args: argparse.Namespace):
-    """An instance of the settings class: its defaults, then the YAML file of --config, then the flags.
+def read_settings(cls: type, args: argparse.Namespace, file: bool = True):
+    """An instance of the settings class: its defaults, then (where `file`) the YAML file of --config, then the flags.
 
     Raises:
         UserError: the file is missing or not a YAML mapping; an unknown key; a value of a wrong type.
     """
     values = {}
-    if getattr(args, "config", None):
+    if file and getattr(args, "config", None):
         values |= from_mapping(cls, read_yaml(args.config), where=f" in {args.config}")
     typed = {f.name: getattr(args, f.name) for f in dataclasses.fields(cls) if f.name in vars(args)}
     values |= from_mapping(cls, typed, dashes="--")

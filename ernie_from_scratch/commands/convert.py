@@ -3,7 +3,7 @@
 from dataclasses import MISSING, dataclass
 
 from ernie_from_scratch.commands.arguments import add_settings, read_settings
-from ernie_from_scratch.training.settings import option
+from ernie_from_scratch.config import option
 
 HELP = """Turn a model folder into another toolkit's layout, checked by running both sides.
 

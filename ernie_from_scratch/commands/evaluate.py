@@ -4,7 +4,7 @@ import json
 from dataclasses import MISSING, asdict, dataclass
 
 from ernie_from_scratch.commands.arguments import add_settings, read_settings
-from ernie_from_scratch.training.settings import option
+from ernie_from_scratch.config import option
 
 HELP = """Score a fine-tuned model on labelled examples.
 

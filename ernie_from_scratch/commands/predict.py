@@ -3,7 +3,7 @@
 from dataclasses import MISSING, asdict, dataclass
 
 from ernie_from_scratch.commands.arguments import add_settings, read_settings
-from ernie_from_scratch.training.settings import option
+from ernie_from_scratch.config import option
 
 HELP = """Ask a model: fill the [MASK] gaps of texts, or give texts a label.
 

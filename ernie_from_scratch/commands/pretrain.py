@@ -2,6 +2,7 @@
 
 from ernie_from_scratch.commands.arguments import add_settings, convert, read_settings
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.parallel.launch import LaunchSettings, launched_processes
 from ernie_from_scratch.training.settings import PretrainSettings
 
 HELP = """Pretrain an ERNIE on a prepared corpus; the same command continues a run that was stopped.
@@ -11,11 +12,15 @@ examples:
   ernie pretrain --input_dir data/corpus --output_dir runs/first --config_name tiny --max_seq_len 128 --max_steps 2000
   ernie pretrain --config runs/first/config.yaml --output_dir runs/second --masking entity
   ernie pretrain --config runs/first/config.yaml --dry_run
+  ernie pretrain --config runs/first/config.yaml --output_dir runs/third --nproc 2
+  ernie pretrain --config runs/first/config.yaml --output_dir runs/fourth --gpus 0,1,2,3
 """
 
 
 def add_arguments(parser):
     add_settings(parser, PretrainSettings)
+    several = parser.add_argument_group("several processes")
+    add_settings(several, LaunchSettings, file=False)
     parser.add_argument(
         "--dry_run",
         nargs="?",
@@ -28,16 +33,22 @@ def add_arguments(parser):
 
 def run(args):
     settings = read_settings(PretrainSettings, args)
+    several = read_settings(LaunchSettings, args, file=False).check()
     try:
         only_show = convert(args.dry_run, bool)
     except ValueError as expected:
         raise UserError(f"wrong value: --dry_run is {args.dry_run!r}; give {expected}") from None
+    processes = several.here * several.nnodes if several.here and launched_processes() == 1 else None
     if only_show:
         from ernie_from_scratch.training.dry_run import dry_run
 
-        for line in dry_run(settings):
+        for line in dry_run(settings, processes):
             print(line)
-        return
-    from ernie_from_scratch.training.loop import pretrain
+    elif processes:
+        from ernie_from_scratch.training.launched import pretrain_launched
 
-    pretrain(settings)
+        pretrain_launched(settings, several)
+    else:
+        from ernie_from_scratch.training.loop import pretrain
+
+        pretrain(settings)

@@ -25,7 +25,7 @@ class BatchLoader:
             whose block lies beyond the end gives one batch fewer. None: go on for ever.
 
     Raises:
-        UserError: a number is out of range, or the split has no samples.
+        UserError: a number is out of range, or the split has no samples; from `next`, a batch can't be made.
     """
 
     def __init__(
@@ -53,7 +53,15 @@ class BatchLoader:
         numbers = self._numbers(0)
         if self._closed or not numbers.size:
             raise StopIteration
-        batch = self._split.batch(numbers) if self._pool is None else self._prefetched()
+        try:
+            batch = self._split.batch(numbers) if self._pool is None else self._prefetched()
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"cannot make a batch of samples {numbers[0]} to {numbers[-1]} or soon after: "
+                f"{type(error).__name__}: {error}; check the prepared corpus, or prepare it again"
+            ) from error
         self.next_sample += self._step
         return batch
 

@@ -100,7 +100,7 @@ class FinetuningRun:
             self.say(f"continuing {self.folder} from step {state['step']} of {self.total_steps}")
         step, history = state["step"], state["epochs"]
         dev_rows = self._encode(self.dev_examples)
-        metrics = MetricsLog(self.folder / "metrics.jsonl", state["metrics_offset"])
+        metrics = MetricsLog(self.folder, state["metrics_offset"])
 
         def save():
             now = {"metrics_offset": metrics.offset, "epochs": history, "inputs": inputs}

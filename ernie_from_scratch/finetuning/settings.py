@@ -3,8 +3,7 @@
 from dataclasses import asdict, dataclass, fields
 from typing import ClassVar
 
-from ernie_from_scratch.config import UserError
-from ernie_from_scratch.training.settings import option
+from ernie_from_scratch.config import UserError, option
 
 
 @dataclass

@@ -14,7 +14,7 @@ from ernie_from_scratch.models.pretrained import name_some
 from ernie_from_scratch.training.objectives import pretraining_losses, to_tensors
 from ernie_from_scratch.training.optimizer import gradient_norm
 from ernie_from_scratch.training.precision import Precision
-from ernie_from_scratch.training.seeds import step_seed
+from ernie_from_scratch.training.seeds import micro_batch_seed
 from ernie_from_scratch.training.settings import PretrainSettings
 
 RECORD = "replay.json"
@@ -30,7 +30,8 @@ def save_bad_step(run, batches, loss, norm):
     Returns:
         The folder's Path.
     """
-    target = run.folder / f"bad_step_{run.step + 1}"
+    rank = run.processes.rank
+    target = run.folder / (f"bad_step_{run.step + 1}" + (f"_process_{rank}" if rank else ""))
     temporary = run.folder / f".writing_{target.name}"
     shutil.rmtree(temporary, ignore_errors=True)
     run.model.save_pretrained(temporary)
@@ -40,6 +41,7 @@ def save_bad_step(run, batches, loss, norm):
         "step": run.step + 1,
         "loss": repr(loss),
         "grad_norm": repr(norm),
+        "numbers": [run.micro_batch_number(i) for i in range(len(batches))],
         "scaler": run.precision.state(),
         "settings": run.settings.to_dict(),
     }
@@ -81,9 +83,9 @@ def replay(folder):
     model.train()
     first = []
     hooks = [layer.register_forward_post_hook(_look(name, first)) for name, layer in leaves(model)]
-    paddle.seed(step_seed(settings.seed, record["step"] - 1))
     batches, losses = read_batches(folder), []
-    for batch in batches:
+    for number, batch in zip(record["numbers"], batches, strict=True):
+        paddle.seed(micro_batch_seed(settings.seed, record["step"] - 1, number))
         with precision.autocast():
             loss = pretraining_losses(model, to_tensors(batch)).total
         precision.scale(loss / len(batches)).backward()

@@ -6,6 +6,7 @@ before untouched. Dropout needs no saved generator: the loop seeds it from (seed
 """
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -98,12 +99,30 @@ def damage(folder):
 
 def newest_checkpoint(run_folder, warn=print):
     """The newest whole checkpoint folder of a run, or None; damaged ones are named through `warn` and skipped."""
-    for _, folder in step_folders(run_folder):
+    return next((folder for _, folder in _whole(run_folder, warn)), None)
+
+
+def whole_steps(run_folder, warn=print):
+    """Steps of all whole checkpoints of a run, newest first; damaged ones are named through `warn`."""
+    return [step for step, _ in _whole(run_folder, warn)]
+
+
+def _whole(run_folder, warn):
+    for step, folder in step_folders(run_folder):
         reason = damage(folder)
         if reason is None:
-            return folder
-        warn(f"skipping damaged checkpoint: {reason}")
-    return None
+            yield step, folder
+        else:
+            warn(f"skipping damaged checkpoint: {reason}")
+
+
+def weights_checksum(model):
+    """SHA-256 over names and bytes of a model's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.astype("float32").numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_checkpoint(folder, model, optimizer):

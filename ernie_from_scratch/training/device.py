@@ -11,19 +11,23 @@ def select_device(device):
     Raises:
         UserError: it isn't there; nothing falls back to another device by itself.
     """
-    kind, _, number = device.partition(":")
-    if kind == "gpu":
-        if not paddle.device.is_compiled_with_cuda():
-            raise UserError(
-                f"--device {device}: this Paddle has no GPU support; use --device cpu, or install Paddle for GPUs "
-                "(the GPU line in environment.yml)"
-            )
-        count = paddle.device.cuda.device_count()
-        if not count or (number.isdigit() and int(number) >= count):
-            raise UserError(
-                f"--device {device}: this machine shows {count} GPUs; use --device cpu, or a GPU it has"
-            )
+    check_gpu(device, asked=f"--device {device}")
     try:
         paddle.set_device(device)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"--device {device}: {error}; use --device cpu, gpu or gpu:N") from error
+
+
+def check_gpu(device, asked):
+    """UserError, which begins with the flag that `asked` for it, when `device` is a GPU that isn't there."""
+    kind, _, number = device.partition(":")
+    if kind != "gpu":
+        return
+    if not paddle.device.is_compiled_with_cuda():
+        raise UserError(
+            f"{asked}: this Paddle has no GPU support; use --device cpu, or install Paddle for GPUs "
+            "(the GPU line in environment.yml)"
+        )
+    count = paddle.device.cuda.device_count()
+    if not count or (number.isdigit() and int(number) >= count):
+        raise UserError(f"{asked}: this machine shows {count} GPUs; use --device cpu, or a GPU it has")

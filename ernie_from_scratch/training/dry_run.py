@@ -55,7 +55,7 @@ def estimate_memory(settings, config, parameters):
     return Memory(ALLOCATOR * 16 * parameters, ALLOCATOR * (layers + around))
 
 
-def dry_run(settings):
+def dry_run(settings, processes=None):
     """Check everything that a run checks before it starts, and describe it; nothing is written.
 
     Yields:
@@ -64,7 +64,7 @@ def dry_run(settings):
     Raises:
         UserError: as `pretrain` would.
     """
-    settings.check()
+    settings.check(processes)
     if settings.device:
         select_device(settings.device)
     prefixes = corpus_prefixes(settings.input_dir)

@@ -1,26 +1,29 @@
 """How a run is spread over processes, and how its batch is: checked by arithmetic before anything is built."""
 
-import os
-
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.parallel.launch import launched_processes
 
 DEGREES = ("dp_degree", "sharding_degree", "mp_degree", "pp_degree")
 
 
-def launched_processes():
-    """Processes that Paddle's launcher has started for this run; 1 without the launcher."""
-    return int(os.environ.get("PADDLE_TRAINERS_NUM") or 1)
-
-
-def check_layout(settings):
-    """Refuse a batch that doesn't divide and degrees without as many processes.
+def check_layout(settings, processes=None):
+    """Fill in dp_degree and global_batch_size where they are left open; refuse what doesn't come out even.
 
     global_batch_size = micro_batch_size x dp_degree x sharding_degree x accumulation must hold for a whole
     accumulation, and dp x sharding x mp x pp must be the number of processes.
 
+    Args:
+        settings: a `PretrainSettings`.
+        processes: how many there will be; None: as many as Paddle's launcher has started.
+
     Raises:
         UserError: with the nearest batch, or the product of degrees, that works.
     """
+    processes = processes or launched_processes()
+    if settings.dp_degree is None:
+        others = settings.sharding_degree * settings.mp_degree * settings.pp_degree
+        settings.dp_degree = max(1, processes // others)
+    settings.global_batch_size = settings.global_batch_size or settings.rows_per_pass
     rows, batch = settings.rows_per_pass, settings.global_batch_size
     if batch % rows:
         below, above = batch // rows * rows, (batch // rows + 1) * rows
@@ -33,27 +36,38 @@ def check_layout(settings):
         raise UserError(
             f"--use_sharding false and --sharding_degree {settings.sharding_degree} contradict; keep one"
         )
-    check_processes(settings, launched_processes())
+    check_degrees(settings, processes)
 
 
-def check_processes(settings, processes):
-    """Refuse unless this is one process and every degree is 1."""
-    if processes > 1:
-        raise UserError(
-            f"started as {processes} processes, but `ernie pretrain` trains in one; start it without "
-            "paddle.distributed.launch and with every degree 1"
-        )
+def check_degrees(settings, processes):
+    """Refuse unless the product of the degrees is the number of processes."""
     product = 1
     for name in DEGREES:
         product *= getattr(settings, name)
-    if product > 1:
-        asked = " x ".join(f"--{name} {getattr(settings, name)}" for name in DEGREES)
-        batch, micro = settings.global_batch_size, settings.micro_batch_size
-        kept = (
-            f"; --global_batch_size {batch} stays, as {batch // micro} micro batches"
-            if batch % micro == 0
-            else ""
-        )
+    asked = " x ".join(f"--{name} {getattr(settings, name)}" for name in DEGREES)
+    if product != processes:
+        there = "there is 1" if processes == 1 else f"there are {processes}"
         raise UserError(
-            f"{asked} asks for {product} processes and there is 1; the product that works is 1 x 1 x 1 x 1{kept}"
+            f"{asked} asks for {product} process{'es' if product > 1 else ''} and {there}; "
+            + _ways_out(settings, product, processes)
         )
+    if product > settings.dp_degree:
+        raise UserError(
+            f"{asked}: only dp_degree may be above 1 in this version; --dp_degree {product} --sharding_degree 1 "
+            "--mp_degree 1 --pp_degree 1 works"
+        )
+
+
+def _ways_out(settings, product, processes):
+    if processes > 1:
+        return f"the product must be {processes}: leave the degrees out for --dp_degree {processes}"
+    batch, micro = settings.global_batch_size, settings.micro_batch_size
+    kept = (
+        f"; --global_batch_size {batch} stays, as {batch // micro} micro batches"
+        if batch % micro == 0
+        else ""
+    )
+    gpus = ",".join(map(str, range(product)))
+    return (
+        f"start {product} with --gpus {gpus} or, on a CPU, --nproc {product}; or leave every degree 1{kept}"
+    )

@@ -1,9 +1,8 @@
-"""The training loop behind `ernie pretrain`: forward, backward, clip, step, log, checkpoint, resume."""
+"""The training loop behind `ernie pretrain`: forward, backward, average, clip, step, log, checkpoint, resume."""
 
+import contextlib
 import math
 import shutil
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +10,20 @@ import paddle
 
 from ernie_from_scratch.config import WAYS_OF_COMPUTING, ErnieConfig, UserError
 from ernie_from_scratch.dataset.loader import BatchLoader
+from ernie_from_scratch.parallel.processes import Processes
 from ernie_from_scratch.training.bad_steps import save_bad_step
 from ernie_from_scratch.training.build import build_data, build_model, corpus_prefixes, load_vocabulary
-from ernie_from_scratch.training.checkpoint import load_checkpoint, newest_checkpoint, prune, save_checkpoint
+from ernie_from_scratch.training.checkpoint import (
+    load_checkpoint,
+    newest_checkpoint,
+    prune,
+    save_checkpoint,
+    weights_checksum,
+    whole_steps,
+)
 from ernie_from_scratch.training.device import select_device
 from ernie_from_scratch.training.evaluation import evaluate
+from ernie_from_scratch.training.flops import best_rate, step_flops
 from ernie_from_scratch.training.graph import static_network
 from ernie_from_scratch.training.interrupt import StopRequest
 from ernie_from_scratch.training.metrics import MetricsLog
@@ -23,9 +31,10 @@ from ernie_from_scratch.training.objectives import pretraining_losses, to_tensor
 from ernie_from_scratch.training.optimizer import build_optimizer, gradient_norm
 from ernie_from_scratch.training.precision import Precision
 from ernie_from_scratch.training.progress import TrainingProgress
-from ernie_from_scratch.training.run_folder import open_run_folder
+from ernie_from_scratch.training.run_folder import locked_run_folder, make_run_folder, open_run_folder
 from ernie_from_scratch.training.schedule import WarmupDecay
-from ernie_from_scratch.training.seeds import step_seed
+from ernie_from_scratch.training.seeds import micro_batch_seed
+from ernie_from_scratch.training.speed import Speed
 
 
 @dataclass
@@ -39,13 +48,12 @@ class RunResult:
 
 
 class PretrainingRun:
-    """One pretraining run in one process: everything that a step needs, and the step itself."""
+    """One process of a pretraining run: everything that a step needs, and the step itself."""
 
-    def __init__(self, settings, quiet=False):
-        self.settings = settings.check()
-        self.progress = TrainingProgress(settings.max_steps, quiet)
-        if settings.device:
-            select_device(settings.device)
+    def __init__(self, settings, processes, quiet=False):
+        self.settings, self.processes = settings, processes
+        self.writes = processes.writes(settings.share_folder)
+        self.progress = TrainingProgress(settings.max_steps, quiet or processes.local_rank > 0)
         prefixes = corpus_prefixes(settings.input_dir)
         self.vocabulary = load_vocabulary(settings, prefixes)
         self.data = build_data(settings, prefixes, self.vocabulary)
@@ -64,14 +72,36 @@ class PretrainingRun:
         self.precision = Precision(settings, self.model, self.optimizer, say=self.progress.say)
         # what a training step calls; evaluation and checkpoints always use self.model, which has the same weights
         self.network = static_network(self.model) if settings.to_static else self.model
-        self.folder = open_run_folder(settings)
+        self.folder = Path(settings.output_dir)
         self.skipped, self.bad_in_a_row = 0, 0  # steps without a finite loss and gradient, under loss scaling
-        self.step, self.tokens, offset = self._resume()
-        self.metrics = MetricsLog(self.folder / "metrics.jsonl", offset)
+        self.peak = best_rate(self.precision.product_type) * processes.size  # FLOP/s
+
+    @contextlib.contextmanager
+    def in_its_folder(self):
+        """Holds the run folder, made where it isn't there, and goes on from its newest checkpoint."""
+        with contextlib.ExitStack() as held:
+            if self.writes:
+                folder = make_run_folder(self.settings)
+                held.enter_context(locked_run_folder(folder, self.progress.say))
+                open_run_folder(self.settings, self.processes.size)
+            self.processes.wait()  # until the folder is there
+            self._start()
+            yield
+
+    def _start(self):
+        self.step, self.tokens, self.metrics_offset = self._resume()
+        processes, settings = self.processes, self.settings
+        if processes.size > 1:
+            facts = {
+                "step": self.step,
+                "weights": weights_checksum(self.model),
+                "corpus": self.data.fingerprint,
+            }
+            processes.agree({"settings": str(settings.to_dict())} | facts)
 
     def _resume(self):
         """Load the newest whole checkpoint; returns steps done, tokens read, and the metrics offset in bytes."""
-        checkpoint = newest_checkpoint(self.folder, warn=self.progress.say)
+        checkpoint = self._newest_common_checkpoint()
         if checkpoint is None:
             return 0, 0, 0
         self._check_network(checkpoint)
@@ -85,6 +115,20 @@ class PretrainingRun:
         self.progress.say(f"continuing {self.folder} from step {state['step']}")
         return state["step"], state["tokens"], state["metrics_offset"]
 
+    def _newest_common_checkpoint(self):
+        """The newest checkpoint that is whole for every process; UserError when they have none in common."""
+        if self.processes.size == 1:
+            return newest_checkpoint(self.folder, warn=self.progress.say)
+        held = self.processes.gather(whole_steps(self.folder, warn=self.progress.say))
+        common = set(held[0]).intersection(*held[1:])
+        if not common and any(held):
+            found = "; ".join(f"process {rank}: {steps or 'none'}" for rank, steps in enumerate(held))
+            raise UserError(
+                f"no checkpoint of {self.folder} is whole for every process (steps of {found}); copy the newest "
+                "model_N folder to every machine, or share the folder"
+            )
+        return self.folder / f"model_{max(common)}" if common else None
+
     def _check_network(self, checkpoint):
         """UserError unless the checkpoint's network is this one, switches of speed and memory aside."""
         now = self.model.config.to_dict()
@@ -95,10 +139,19 @@ class PretrainingRun:
                     "another --output_dir, or the same configuration to continue"
                 )
 
-    def train_step(self, batches):
-        """One optimizer step over the micro batches of `batches`; returns losses (0-d tensors) and tokens seen."""
-        sums, tokens = None, 0
-        for batch in batches:
+    def micro_batch_number(self, number):
+        """Number among the micro batches of all processes in a step of this process's micro batch `number`."""
+        return number * self.processes.size + self.processes.rank
+
+    def add_gradients(self, batches):
+        """Forward and backward of this process's micro batches of one step.
+
+        Returns:
+            Mean losses [3] (total, masked LM, sentence pair) as a tensor, tokens read, and FLOPs that this takes.
+        """
+        sums, tokens, flops = None, 0, 0.0
+        for number, batch in enumerate(batches):
+            paddle.seed(micro_batch_seed(self.settings.seed, self.step, self.micro_batch_number(number)))
             with self.precision.autocast():
                 losses = pretraining_losses(self.network, to_tensors(batch))
             self.precision.scale(losses.total / self.settings.accumulation).backward()
@@ -106,66 +159,78 @@ class PretrainingRun:
             parts = paddle.stack([losses.total.detach(), losses.masked_lm.detach(), pair.detach()])
             sums = parts if sums is None else sums + parts
             tokens += real_tokens(batch)
-        return sums / self.settings.accumulation, tokens
+            flops += step_flops(self.model.config, batch)
+        return sums / self.settings.accumulation, tokens, flops
 
     def train(self):
-        """Run until max_steps or a stop signal."""
+        """Run until max_steps or a stop signal to any of the processes."""
         settings, start = self.settings, self.step
-        micro, per_step = settings.accumulation, settings.global_batch_size
         loader = BatchLoader(
             self.data["train"],
             settings.micro_batch_size,
-            start_sample=self.step * per_step,
+            start_sample=self.step * settings.global_batch_size,
+            rank=self.processes.rank,
+            world_size=self.processes.size,
             num_workers=settings.num_workers,
         )
-        batches = iter(loader)
+        self.metrics = MetricsLog(self.folder, self.metrics_offset) if self.writes else None
         self.model.train()
-        clock, tokens, logged = time.perf_counter(), self.tokens, self.step
+        speed = Speed(self.step)
         with StopRequest() as stop, self.progress:
             try:
-                while self.step < settings.max_steps and not stop.requested:
-                    paddle.seed(step_seed(settings.seed, self.step))
-                    step_batches = [next(batches) for _ in range(micro)]
-                    losses, step_tokens = self.train_step(step_batches)
-                    self.precision.unscale(self.optimizer)
-                    norm = gradient_norm(self.model)
-                    total, masked_lm, pair = losses.tolist()
-                    self._check_finite(total, norm, step_batches)
-                    self.tokens += step_tokens
-                    self.step += 1
-                    rate = self.optimizer.get_lr()
-                    self.precision.step(self.optimizer)
-                    self.optimizer.clear_grad()
-                    self.schedule.step()
+                stopping = False
+                while self.step < settings.max_steps and not stopping:
+                    row, stopping = self._step(loader, stop, speed)
                     self.progress.step(self.step)
                     last = self.step == settings.max_steps
                     if self.step % settings.logging_freq == 0 or last:
-                        seconds = time.perf_counter() - clock
-                        speed = (self.step - logged) / seconds
-                        row = dict(
-                            step=self.step, loss=total, lm_loss=masked_lm, sop_loss=pair, learning_rate=rate
-                        )
-                        row |= dict(grad_norm=norm, tokens=self.tokens, samples_per_second=speed * per_step)
-                        row |= dict(tokens_per_second=(self.tokens - tokens) / seconds)
-                        if self.precision.scaling:
-                            row |= dict(loss_scale=self.precision.loss_scale, skipped_steps=self.skipped)
-                        self.metrics.append(**row)
-                        self.progress.log(row, speed)
-                        clock, tokens, logged = time.perf_counter(), self.tokens, self.step
+                        self._log(row, speed)
                     if settings.eval_freq and (self.step % settings.eval_freq == 0 or last):
-                        began = time.perf_counter()
-                        self._evaluate()
-                        clock += time.perf_counter() - began  # the speed of a row is that of training
+                        with speed.paused():
+                            self._evaluate()
                     if self.step % settings.checkpoint_steps == 0 or self.step % settings.save_steps == 0:
                         self.save()
                 if self.step > start:
                     self.save()
             finally:
                 loader.close()
+                if self.metrics:
+                    self.metrics.close()
         finished = self.step >= settings.max_steps
-        if finished:
+        if finished and self.writes:
             self.write_final()
         return RunResult(self.folder, self.folder / "final", self.step, finished)
+
+    def _step(self, loader, stop, speed):
+        """One optimizer step; returns its metrics and whether any process was asked to stop."""
+        batches = [next(loader) for _ in range(self.settings.accumulation)]
+        losses, tokens, flops = self.add_gradients(batches)
+        self.processes.mean_gradients(self.model.parameters())
+        self.precision.unscale(self.optimizer)
+        norm = gradient_norm(self.model)
+        sums = self.processes.sum([*losses.tolist(), tokens, flops, float(stop.requested)])
+        total, masked_lm, pair = (value / self.processes.size for value in sums[:3])
+        self._check_finite(total, norm, batches)
+        row = dict(step=self.step + 1, loss=total, lm_loss=masked_lm, sop_loss=pair)
+        row |= dict(learning_rate=self.optimizer.get_lr(), grad_norm=norm)
+        self.precision.step(self.optimizer)
+        self.optimizer.clear_grad()
+        self.schedule.step()
+        self.step += 1
+        self.tokens += int(sums[3])
+        speed.add(sums[3], sums[4])
+        return row, sums[5] > 0
+
+    def _log(self, row, speed):
+        """A metrics row and a log line about the newest step, with the speed since the last ones."""
+        steps, tokens, flops = speed.since_last(self.step)
+        row |= dict(tokens=self.tokens, samples_per_second=steps * self.settings.global_batch_size)
+        row |= dict(tokens_per_second=tokens, mfu=flops / self.peak)
+        if self.precision.scaling:
+            row |= dict(loss_scale=self.precision.loss_scale, skipped_steps=self.skipped)
+        if self.metrics:
+            self.metrics.append(**row)
+        self.progress.log(row, steps)
 
     def _check_finite(self, loss, norm, batches):
         """Count a step without a finite loss and gradient under loss scaling; otherwise stop before it is taken.
@@ -194,13 +259,14 @@ class PretrainingRun:
                     row = evaluate(
                         self.model, self.data[name], self.settings.micro_batch_size, self.settings.eval_iters
                     )
-                self.metrics.append(step=self.step, eval=name, **row)
+                if self.metrics:
+                    self.metrics.append(step=self.step, eval=name, **row)
                 scores = ", ".join(f"{key}: {value:.4f}" for key, value in row.items())
                 self.progress.say(f"{name} step {self.step}, {scores}")
 
     def save(self):
         """Checkpoint now, and drop the checkpoints that are no longer needed."""
-        if (self.folder / f"model_{self.step}").exists():
+        if not self.writes or (self.folder / f"model_{self.step}").exists():
             return
         state = {
             "corpus": self.data.fingerprint,
@@ -241,7 +307,13 @@ def pretrain(settings, quiet=False):
     Raises:
         UserError: settings, corpus or run folder that can't work; the message says what to do.
     """
-    result = PretrainingRun(settings, quiet).train()
-    if not result.finished and not quiet:
-        print(f"stopped at step {result.step}; the same command continues from there", file=sys.stderr)
+    settings.check()
+    if settings.device:
+        select_device(settings.device)
+    processes = Processes.connect()
+    run = PretrainingRun(settings, processes, quiet)
+    with run.in_its_folder():
+        result = run.train()
+    if not result.finished:
+        run.progress.say(f"stopped at step {result.step}; the same command continues from there")
     return result

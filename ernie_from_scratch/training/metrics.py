@@ -2,20 +2,27 @@
 
 import json
 import math
+import os
 from pathlib import Path
+
+from ernie_from_scratch.training.scalars import Scalars
+
+TAIL = 2**16
 
 
 class MetricsLog:
-    """Append rows to `path`; `offset` (bytes) goes into the checkpoint and truncates the file on resume.
+    """Append rows to `metrics.jsonl` in a run's folder, and to its curves in VisualDL.
 
-    So the file never has a gap or a repeated step, wherever the run was killed.
+    `offset` (bytes) goes into the checkpoint and truncates the file on resume: so it never has a gap or a
+    repeated step, wherever the run was killed.
     """
 
-    def __init__(self, path, offset=0):
-        self.path = Path(path)
+    def __init__(self, folder, offset=0):
+        self.path = Path(folder) / "metrics.jsonl"
         self.path.touch()
         with open(self.path, "r+b") as file:
             file.truncate(offset)
+        self._scalars = Scalars(Path(folder) / "visualdl", read_metrics(self.path))
         self._file = open(self.path, "ab")
 
     @property
@@ -32,9 +39,11 @@ class MetricsLog:
         row = {key: _rounded(value) if isinstance(value, float) else value for key, value in row.items()}
         self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         self._file.flush()
+        self._scalars.append(row)
 
     def close(self):
         self._file.close()
+        self._scalars.close()
 
 
 def _rounded(value):
@@ -45,3 +54,14 @@ def read_metrics(path):
     """Rows of a metrics.jsonl as dicts; a last line that is not finished yet is left out."""
     lines = Path(path).read_bytes().split(b"\n")
     return [json.loads(line) for line in lines[:-1] if line]
+
+
+def last_row(path):
+    """The newest training row in the last TAIL bytes of a metrics.jsonl; None where there is none."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL))
+        lines = file.read().split(b"\n")[:-1]
+    whole = lines[1:] if size > TAIL else lines
+    rows = [json.loads(line) for line in whole]
+    return next((row for row in reversed(rows) if "eval" not in row), None)

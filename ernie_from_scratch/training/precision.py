@@ -36,6 +36,11 @@ class Precision:
             paddle.amp.decorate(models=model, optimizers=optimizer, level="O2", dtype=self.dtype)
 
     @property
+    def product_type(self):
+        """The number type that matrix products are computed in."""
+        return self.dtype if self.enabled else "float32"
+
+    @property
     def scaling(self):
         return self._scaler is not None
 

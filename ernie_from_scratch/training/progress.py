@@ -1,14 +1,18 @@
 """What a run shows: a live bar on a terminal, and the log line of PaddleNLP's ernie-1.0 scripts everywhere."""
 
+import re
 import sys
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ernie_from_scratch.training.metrics import last_row
+
 LOG_LINE = (
     "global step %d, loss: %.6f, lm_loss: %.6f, sop_loss: %.6f, "
     "speed: %.2f steps/s, ips: %.2f seqs/s, learning rate: %.5e"
 )
+LOGGED = re.compile(r"global step (\d+), loss: ")
 
 
 class TrainingProgress:
@@ -21,6 +25,7 @@ class TrainingProgress:
 
     def __init__(self, total, quiet=False):
         self.total, self.quiet = total, quiet
+        self.metrics = None  # path of the metrics.jsonl that `follow` looks into
         self.console = Console(stderr=True)
         self._bar = None
 
@@ -49,7 +54,7 @@ class TrainingProgress:
     def say(self, text):
         """One line that stays."""
         if not self.quiet:
-            self._bar.console.print(text, highlight=False) if self._bar else print(
+            self._bar.console.print(text, highlight=False, markup=False) if self._bar else print(
                 text, file=sys.stderr, flush=True
             )
 
@@ -65,6 +70,17 @@ class TrainingProgress:
             row["samples_per_second"],
         )
         self.say(LOG_LINE % (*numbers, row["learning_rate"]))
-        if self._bar:
-            note = f"loss {row['loss']:.3f}  {row['tokens_per_second'] / 1000:.1f}k tokens/s"
+        self._note(row)
+
+    def follow(self, line):
+        """Show a line that the first of several processes has printed, and move the bar when it tells a step."""
+        self.say(line)
+        told = LOGGED.match(line)
+        if told and self._bar:
+            self.step(int(told[1]))
+            self._note(last_row(self.metrics))
+
+    def _note(self, row):
+        if self._bar and row:
+            note = f"loss {row['loss']:.3f}  {row['tokens_per_second'] / 1000:.1f}k tokens/s  MFU {row['mfu']:.0%}"
             self._bar.update(self._task, note=note)

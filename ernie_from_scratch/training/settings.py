@@ -3,17 +3,11 @@
 Names and meanings are those of PaddleNLP's ernie-1.0 scripts.
 """
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import ClassVar
 
-from ernie_from_scratch.config import UserError
+from ernie_from_scratch.config import UserError, option
 from ernie_from_scratch.training.layout import check_layout
-
-
-def option(default, help, aliases=(), choices=None):
-    """A dataclass field that carries its own help text, other names and allowed values for the command line."""
-    return field(default=default, metadata={"help": help, "aliases": tuple(aliases), "choices": choices})
-
 
 AT_LEAST_ONE = (
     "max_seq_len micro_batch_size max_steps checkpoint_steps save_steps logging_freq keep eval_iters max_bad_steps "
@@ -48,7 +42,9 @@ class PretrainSettings:
         "no accumulation",
         aliases=("global_bsz",),
     )
-    dp_degree: int = option(1, "processes that share out the rows", aliases=("num_dp",))
+    dp_degree: int | None = option(
+        None, "processes that share out the rows; default: as many as there are", aliases=("num_dp",)
+    )
     sharding_degree: int = option(
         1, "processes that share out rows and optimizer state", aliases=("num_sharding",)
     )
@@ -58,7 +54,7 @@ class PretrainSettings:
         None, "false refuses a sharding_degree above 1; default: what the degree says"
     )
     share_folder: bool = option(
-        False, "several machines see the same folders (one process has them to itself either way)"
+        False, "several machines see the same folders: only one of them writes the run's folder"
     )
     masking: str = option(
         "word", "unit that is masked whole", choices=("char", "word", "phrase", "entity", "knowledge")
@@ -129,8 +125,11 @@ class PretrainSettings:
         "dp_degree sharding_degree mp_degree pp_degree use_sharding share_folder use_recompute max_bad_steps"
     ).split()
 
-    def check(self):
-        """Fill in what follows from other settings and refuse what can't work."""
+    def check(self, processes=None):
+        """Fill in what follows from other settings and refuse what can't work in so many `processes`.
+
+        None: in as many as there are.
+        """
         for name in ("input_dir", "output_dir"):
             if not getattr(self, name):
                 raise UserError(f"--{name} is missing; see `ernie pretrain --help`")
@@ -141,15 +140,14 @@ class PretrainSettings:
                 f"give one of --model_name_or_path, --config_name, --ernie_config_file; found {found}"
             )
         for name in AT_LEAST_ONE:
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"--{name} is {getattr(self, name)}; it must be at least 1")
         if self.continue_training and not self.model_name_or_path:
             raise UserError(
                 "--continue_training true: nothing to go on from; give --model_name_or_path, or leave it out"
             )
         self._read_use_sop()
-        self.global_batch_size = self.global_batch_size or self.rows_per_pass
-        check_layout(self)
+        check_layout(self, processes)
         if self.to_static and self.pack_rows:
             raise UserError("--to_static and --pack_rows: the static graph has fixed rows; drop one of them")
         if self.to_static and self.use_recompute:
@@ -174,7 +172,7 @@ class PretrainSettings:
     @property
     def rows_per_pass(self):
         """Rows of one forward pass over all processes that read different rows."""
-        return self.micro_batch_size * self.dp_degree * self.sharding_degree
+        return self.micro_batch_size * (self.dp_degree or 1) * self.sharding_degree
 
     @property
     def accumulation(self):

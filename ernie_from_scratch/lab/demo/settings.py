@@ -2,8 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from ernie_from_scratch.config import UserError
-from ernie_from_scratch.training.settings import option
+from ernie_from_scratch.config import UserError, option
 
 
 @dataclass

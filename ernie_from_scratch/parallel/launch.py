@@ -1,0 +1,200 @@
+"""Starting one command in several processes through Paddle's launcher, and ending them together."""
+
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import ernie_from_scratch
+from ernie_from_scratch.config import UserError, option
+
+SCRIPT = Path(ernie_from_scratch.__file__).with_name("__main__.py")
+POLL_SECONDS = 0.2
+PDEATHSIG = 1  # number of prctl's option in linux/prctl.h
+# Paddle's own, in every process: its greeting about changed flags, and what a signal that it did not expect leaves
+NOISE = re.compile(
+    r"={5,}|FLAGS\(|-{5,}|I\d{4} |C\+\+ Traceback|Error Message Summary|No stack trace|FatalError|  \["
+)
+
+
+@dataclass
+class LaunchSettings:
+    """How many processes to start, and where; `check()` raises UserError before any is started."""
+
+    nproc: int | None = option(
+        None,
+        "start so many processes on this machine's CPU (on its GPUs with --device gpu)",
+        ("nproc_per_node",),
+    )
+    gpus: str | None = option(None, "start one process on each of these GPUs: 0,1,2,3", aliases=("devices",))
+    nnodes: int = option(1, "machines; start the same command on each")
+    master: str | None = option(None, "HOST:PORT of the first machine, the same on each; a free port there")
+    node_rank: int | None = option(
+        None, "number of this machine, 0 is the one of --master; default: as they come"
+    )
+    log_dir: str | None = option(None, "folder of what each process prints; default: logs in --output_dir")
+
+    def check(self):
+        if self.nproc is not None and self.gpus is not None and self.nproc != len(self.gpu_numbers):
+            raise UserError(f"--nproc {self.nproc} and --gpus {self.gpus} contradict; keep one")
+        if self.nproc is not None and self.nproc < 1:
+            raise UserError(f"--nproc is {self.nproc}; it must be at least 1")
+        if self.nnodes < 1:
+            raise UserError(f"--nnodes is {self.nnodes}; it must be at least 1")
+        if self.nnodes > 1 and not re.fullmatch(r"[^:\s]+:\d+", self.master or ""):
+            raise UserError(
+                f"--nnodes {self.nnodes} needs --master HOST:PORT, an address of the first machine with a free "
+                f"port, the same on each; found {self.master}"
+            )
+        return self
+
+    @property
+    def gpu_numbers(self):
+        if not re.fullmatch(r"\d+(,\d+)*", self.gpus.strip()):
+            raise UserError(f"--gpus is {self.gpus!r}; give numbers as in 0,1,2,3")
+        return self.gpus.strip().split(",")
+
+    @property
+    def here(self):
+        """Processes on this machine; None when no flag asks for several."""
+        if self.gpus is not None:
+            return len(self.gpu_numbers)
+        return self.nproc or (1 if self.nnodes > 1 else None)
+
+
+def launch(settings, arguments, log_dir, on_cpu, stop, show):
+    """Run `ernie ARGUMENTS` in the processes that `settings` describe; returns when all have ended.
+
+    Args:
+        settings: a checked `LaunchSettings`.
+        log_dir: folder for what each process prints, a file `workerlog.N` each.
+        on_cpu: compute on the CPU even where there are GPUs.
+        stop: object whose `requested` turns true when all are to finish their step, save and leave.
+        show: called with each line that the first process of this machine prints.
+
+    Raises:
+        UserError: one of them failed, all have been ended, and this says which and why.
+    """
+    log_dir = Path(log_dir)
+    log_dir.mkdir(parents=True, exist_ok=True)
+    for old in log_dir.glob("workerlog.*"):
+        old.unlink()
+    command = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", str(log_dir)]
+    command += ["--nnodes", str(settings.nnodes)]
+    if settings.gpus is not None:
+        command += ["--devices", settings.gpus.strip()]
+    command += ["--nproc_per_node", str(settings.here)]
+    if settings.master:
+        command += ["--master", settings.master]
+    if settings.node_rank is not None:
+        command += ["--rank", str(settings.node_rank)]
+    environment = dict(os.environ)
+    if on_cpu:
+        environment |= {"CUDA_VISIBLE_DEVICES": "", "PADDLE_DISTRI_BACKEND": "gloo"}
+    with open(log_dir / "launcher.log", "wb") as output:
+        launcher = subprocess.Popen(
+            [*command, str(SCRIPT), *arguments],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on in good order
+            preexec_fn=_die_with_parent,
+        )
+    try:
+        _watch(launcher, log_dir, stop, show)
+    finally:
+        _end(launcher)
+    if launcher.returncode:
+        raise UserError(_reason(log_dir, launcher.returncode))
+
+
+def launched_processes():
+    """Processes that Paddle's launcher has started for this run; 1 without the launcher."""
+    return int(os.environ.get("PADDLE_TRAINERS_NUM") or 1)
+
+
+def _die_with_parent():
+    """On Linux the launcher gets SIGTERM, and passes it on, when the process that started it is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGTERM)
+
+
+def _watch(launcher, log_dir, stop, show):
+    """Show the first process's lines and pass a stop on, until the launcher has ended."""
+    position, told = 0, False
+    while True:
+        running = launcher.poll() is None
+        position = _follow(log_dir / "workerlog.0", position, show, last=not running)
+        if not running:
+            return
+        if stop.requested and not told:
+            told = _tell_to_stop(launcher)
+        time.sleep(POLL_SECONDS)
+
+
+def _follow(file, position, show, last):
+    """Show the whole lines of `file` after byte `position`; returns the byte after them."""
+    if not file.exists():
+        return position
+    with open(file, "rb") as log:
+        log.seek(position)
+        lines = log.read().split(b"\n")
+    for line in lines if last else lines[:-1]:
+        text = line.decode("utf-8", errors="replace")
+        if text.strip() and not NOISE.match(text):
+            show(text)
+    return position + sum(len(line) + 1 for line in lines[:-1])
+
+
+def _tell_to_stop(launcher):
+    """SIGTERM to each training process (the launcher itself would not wait for them); False before there are any."""
+    import psutil
+
+    try:
+        workers = psutil.Process(launcher.pid).children()
+    except psutil.NoSuchProcess:
+        return True
+    for worker in workers:
+        try:
+            worker.terminate()
+        except psutil.NoSuchProcess:
+            continue
+    return bool(workers)
+
+
+def _end(launcher):
+    """End the launcher and its processes, however this was left."""
+    if launcher.poll() is None:
+        launcher.terminate()  # it passes the signal on and waits for them
+        try:
+            launcher.wait(40)
+        except subprocess.TimeoutExpired:
+            os.killpg(launcher.pid, signal.SIGKILL)
+            launcher.wait()
+
+
+def _reason(log_dir, code):
+    """One line about the process that failed first: its own error line, or how it ended."""
+    launcher = (log_dir / "launcher.log").read_text(errors="replace")
+    failed = re.search(r"Container rank (\d+) status failed .* code (-?\d+) log", launcher)
+    if not failed:
+        return f"the launcher ended with exit code {code}; see {log_dir / 'launcher.log'}"
+    rank, code = int(failed[1]), int(failed[2])
+    log = log_dir / f"workerlog.{rank}"
+    said = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("error: ")]
+    if said:
+        reason = said[-1].removeprefix("error: ")
+    elif code < 0:
+        reason = f"it was killed by signal {-code} ({signal.Signals(-code).name})"
+        reason += "; out of memory?" if -code == signal.SIGKILL else ""
+    else:
+        reason = f"exit code {code}"
+    return (
+        f"process {rank} of this machine failed: {reason}; all have been ended, {log} holds what it printed, and the "
+        "same command continues from the last checkpoint"
+    )

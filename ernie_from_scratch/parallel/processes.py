@@ -1,0 +1,126 @@
+"""The processes of one run, and what they tell each other: NCCL between GPUs, Gloo between CPU processes.
+
+Each process reads its own block of the rows; gradients are averaged before the optimizer's step, so that all take
+the same step (data parallel: Li et al. 2020, section 2.2).
+"""
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import paddle
+import paddle.distributed as dist
+
+from ernie_from_scratch.config import UserError
+from ernie_from_scratch.parallel.launch import launched_processes
+
+# The launcher looks once a second which process has ended. Those that lose it wait, so that it is the one named.
+COURTESY_SECONDS = 3
+BUCKET = 2**24  # gradients summed in one exchange, as numbers
+
+
+class LostContact(UserError):
+    """Another process of the run has ended or can't be reached."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all of the run. The plain `Processes()` is a run in one process.
+
+    Attributes:
+        rank, size: number of this process, and of how many.
+        local_rank: its number on its machine.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @classmethod
+    def connect(cls):
+        """This process as Paddle's launcher started it, connected with the others; alone without the launcher."""
+        if launched_processes() == 1:
+            return cls()
+        with _contact():
+            dist.init_parallel_env()
+        return cls(dist.get_rank(), dist.get_world_size(), int(os.environ.get("PADDLE_LOCAL_RANK", 0)))
+
+    def writes(self, share_folder):
+        """Whether this process writes the run's folder: one of all, or one on each machine with its own folders."""
+        return (self.rank if share_folder else self.local_rank) == 0
+
+    def sum(self, numbers):
+        """The sums over all processes of a sequence of floats, as a list."""
+        if self.size == 1:
+            return list(numbers)
+        tensor = paddle.to_tensor(np.array(numbers, dtype="float64"))
+        with _contact():
+            dist.all_reduce(tensor)
+        return tensor.tolist()
+
+    def gather(self, value):
+        """`value` (anything that pickles) of every process, in the order of ranks."""
+        if self.size == 1:
+            return [value]
+        values = []
+        with _contact():
+            dist.all_gather_object(values, value)
+        return values
+
+    def wait(self):
+        """Until every process has come here."""
+        self.gather(None)
+
+    def agree(self, facts):
+        """Refuse unless every process holds the same `facts`, a dict of things to compare.
+
+        Raises:
+            UserError: naming the first fact that differs and the processes that hold something else than the first.
+        """
+        everyone = self.gather(facts)
+        for name, value in everyone[0].items():
+            others = [rank for rank, held in enumerate(everyone) if held[name] != value]
+            if others:
+                found = everyone[others[0]][name]
+                raise UserError(
+                    f"the processes differ in {name}: process 0 has {value}, process {others[0]} has {found}; "
+                    "start all of them with the same command and the same files"
+                )
+
+    def mean_gradients(self, parameters):
+        """Replace each parameter's gradient by its mean over all processes."""
+        if self.size == 1:
+            return
+        with _contact():
+            for gradients in _buckets([p.grad for p in parameters if p.grad is not None]):
+                flat = paddle.concat([gradient.flatten() for gradient in gradients])
+                dist.all_reduce(flat)
+                parts = (flat / self.size).split([gradient.size for gradient in gradients])
+                for gradient, part in zip(gradients, parts, strict=True):
+                    gradient.set_value(part.reshape(gradient.shape))
+
+
+def _buckets(gradients):
+    """Gradients in lists of one number type and at most BUCKET numbers (or one gradient), in their order."""
+    bucket, size = [], 0
+    for gradient in gradients:
+        if bucket and (gradient.dtype != bucket[0].dtype or size + gradient.size > BUCKET):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(gradient)
+        size += gradient.size
+    if bucket:
+        yield bucket
+
+
+@contextlib.contextmanager
+def _contact():
+    """Turns the engine's error about a lost process into one line."""
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        time.sleep(COURTESY_SECONDS)
+        reason = str(error).strip().splitlines()[-1][:200]
+        raise LostContact(f"lost contact with another process of this run ({reason})") from error
