@@ -373,6 +373,7 @@ def test_convert_finds_the_class_of_bare_variables(only_our_package, tmp_path):
         source, _, difference = conversion.convert(
             folder / "static_vars", tmp_path / f"to{cls.__name__}", "paddlenlp", tmp_path / "config.json"
         )
+        assert source.aside == ["linear_0.b_0_moment1_0"] and source.tensors == len(static_names(model))
         assert source.architecture == cls.__name__ and difference == 0
 
 

@@ -11,7 +11,7 @@ The source's layout is found out: PaddleNLP, Hugging Face (safetensors or .bin),
 
 examples:
   ernie convert --model runs/pretrain/final --output ernie-hf --to huggingface
-  ernie convert --model model_last/static_vars --output ernie-1.0 --model_config ernie-1.0-base-zh
+  ernie convert --model model_last/static_vars --output ernie-1.0 --to dynamic --model_config ernie-1.0-base-zh
 """
 
 
@@ -21,8 +21,9 @@ class ConvertSettings:
     output: str = option(MISSING, "folder to write", aliases=("output_dir", "output_path"))
     to: str = option(
         "paddlenlp",
-        "layout to write; static is what paddle.static.save writes",
-        choices=("paddlenlp", "huggingface", "static", "persistables"),
+        "layout to write; dynamic is another name of paddlenlp, static is what paddle.static.save writes, "
+        "persistables a file per variable in static_vars",
+        choices=("paddlenlp", "dynamic", "huggingface", "static", "persistables"),
     )
     model_config: str | None = option(None, "preset or config.json, where the source has none")
 
@@ -34,8 +35,16 @@ def add_arguments(parser):
 def run(args):
     settings = read_settings(ConvertSettings, args)
     from ernie_from_scratch.models.convert import convert
+    from ernie_from_scratch.models.pretrained import name_some
 
-    source, output, difference = convert(settings.model, settings.output, settings.to, settings.model_config)
+    source, output, difference = convert(
+        settings.model,
+        settings.output,
+        "paddlenlp" if settings.to == "dynamic" else settings.to,
+        settings.model_config,
+    )
     for what, side in (("read", source), ("wrote", output)):
         print(f"{what:6}{side.folder}: {side.architecture}, {side.layout} layout, run by {side.runner}")
+    aside = f"; left aside, not of the network: {name_some(source.aside, 3)}" if source.aside else ""
+    print(f"{source.tensors} tensors taken over{aside}")
     print(f"largest difference of their outputs: {difference:.1e}")

@@ -9,7 +9,7 @@ persistables  config.json, static_vars/: one file per variable, what save_persis
 import importlib.util
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +41,16 @@ TOLERANCE = 1e-4  # of float32 outputs, relative to the largest
 
 @dataclass
 class Side:
-    """One of the two folders: its layout, the class of its model, and who ran it."""
+    """One of the two folders: its layout, the class of its model, and who ran it; of the source, the number of
+    tensors that were taken over, and the names of variables left aside (an optimizer's).
+    """
 
     folder: Path
     layout: str
     architecture: str
     runner: str = ""
+    tensors: int = 0
+    aside: list[str] = field(default_factory=list)
 
 
 def convert(model, output, to: str, model_config=None) -> tuple[Side, Side, float]:
@@ -78,6 +82,10 @@ def convert(model, output, to: str, model_config=None) -> tuple[Side, Side, floa
             shutil.copyfile(config_folder / name, output / name)
 
     sides = Side(source, layout, architecture), Side(output, to, architecture)
+    if layout in ("static", "persistables"):
+        used = {id(tensor) for tensor in ours.values()}
+        sides[0].aside = sorted(name for name, tensor in tensors.items() if id(tensor) not in used)
+    sides[0].tensors = len(tensors) - len(sides[0].aside)
     length = min(16, config.max_position_embeddings)
     ids = np.random.default_rng(0).integers(0, config.vocab_size - 1, (2, 2, length))
     ids += ids >= config.pad_token_id  # no padding: Hugging Face gives it a vector, PaddleNLP zeros
