@@ -6,7 +6,9 @@ import paddle.nn.functional as F
 import pytest
 from paddle import nn
 
+from ernie_from_scratch.config import ErnieConfig
 from ernie_from_scratch.models import layers
+from ernie_from_scratch.models.attention import MultiHeadAttention
 
 SHAPES = [(5, 7), (2, 3, 16), (64, 33), (2, 2, 8, 8)]
 
@@ -160,3 +162,30 @@ def test_dropout_is_nothing_in_evaluation_and_at_zero():
     quiet = layers.Dropout(0.9)
     quiet.eval()
     assert quiet(x) is x and layers.Dropout(0.0)(x) is x
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3])
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_by_hand_is_the_readable_one(p, masked):
+    """Output, gradients of queries, keys and values, and the dropout marks, with and without a mask."""
+    config = ErnieConfig.preset("tiny", attention_probs_dropout_prob=p)
+    attention = MultiHeadAttention(config)
+    rng = np.random.default_rng(1)
+    tensors = [
+        paddle.to_tensor(
+            rng.normal(0, 1, (2, attention.num_heads, size, attention.head_dim)).astype("float32"),
+            stop_gradient=False,
+        )
+        for size in (5, 7, 7)
+    ]
+    mask = paddle.to_tensor(np.where(rng.random((2, 1, 5, 7)) < 0.3, -1e4, 0.0).astype("float32"))
+    mask = mask if masked else None
+    grad = paddle.to_tensor(rng.normal(0, 1, (2, 5, config.hidden_size)).astype("float32"))
+    found = []
+    for way in (attention.attend_by_hand, lambda *inputs: attention.attend(*inputs)[0]):
+        paddle.seed(5)
+        context = way(*tensors, mask)
+        found.append([context, *paddle.grad(context, tensors, grad)])
+    for by_hand, readable in zip(*found, strict=True):
+        assert by_hand.shape == readable.shape
+        assert float((by_hand - readable).abs().max()) <= 2e-6

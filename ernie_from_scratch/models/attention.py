@@ -7,8 +7,9 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from ernie_from_scratch.models.attention_by_hand import AttentionByHand
 from ernie_from_scratch.models.initialization import normal_weights
-from ernie_from_scratch.models.layers import Dropout, Linear
+from ernie_from_scratch.models.layers import Dropout, Linear, backward_by_hand
 
 
 class MultiHeadAttention(nn.Layer):
@@ -47,6 +48,8 @@ class MultiHeadAttention(nn.Layer):
 
         if mask is None and not output_attentions and self.has_kernel(query):
             context, weights = self.attend_in_one_kernel(query, key, value), None
+        elif not output_attentions and backward_by_hand(query, key, value):
+            context, weights = self.attend_by_hand(query, key, value, mask), None
         else:
             context, weights = self.attend(query, key, value, mask)
         return self.out_proj(context), weights, (key, value)
@@ -57,6 +60,11 @@ class MultiHeadAttention(nn.Layer):
             scores = scores + mask  # [B, N, L, K]
         weights = self.dropout(F.softmax(scores))  # [B, N, L, K]
         return self.merge_heads(paddle.matmul(weights, value)), weights  # [B, L, H]
+
+    def attend_by_hand(self, query, key, value, mask=None):
+        """`attend` on a CPU in training."""
+        context = AttentionByHand.apply(query * self.head_dim**-0.5, key, value, mask, self.dropout)
+        return self.merge_heads(context)  # [B, L, H]
 
     def has_kernel(self, query):
         half = query.dtype in (paddle.float16, paddle.bfloat16)

@@ -77,7 +77,8 @@ class ErnieModel(PretrainedModel):
 
         packing, mask = None, None
         if attention_mask is not None:
-            mask = additive_mask(attention_mask, self.pooler.dense.weight.dtype)  # once, for all layers
+            dtype = next(iter(self.encoder.layers)).linear1.weight.dtype
+            mask = additive_mask(attention_mask, dtype)  # once, for all layers
         each_layer = use_cache or output_hidden_states or output_attentions or past_length
         if self.config.pack_rows and mask is not None and attention_mask.ndim == 2 and not each_layer:
             packing = Packing(attention_mask)

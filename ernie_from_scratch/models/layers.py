@@ -9,11 +9,14 @@ graph, and when no gradient is asked for, Paddle's own run.
 T rows (all leading axes together), I features in, O features out, H features.
 """
 
+import math
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 from paddle.autograd import PyLayer
+from paddle.utils.dlpack import from_dlpack
 
 
 def on_cpu(x) -> bool:
@@ -119,32 +122,43 @@ class Dropout(nn.Layer):
         if not self.training or self.p == 0:
             return x
         # With or without a gradient: recomputation runs the forward pass both ways, and must draw the same marks.
-        return _Dropout.apply(x, self.p) if on_cpu(x) else F.dropout(x, self.p, training=True)
+        return _Dropout.apply(x, self.marks(x.shape)) if on_cpu(x) else F.dropout(x, self.p, training=True)
 
+    def marks(self, shape):
+        """Drawn anew: which numbers of a tensor of this shape stay; outside of training all do."""
+        return Marks(self.p, self.random_bits(shape)) if self.training and self.p else lambda x: x
 
-class _Dropout(PyLayer):
-    """Sixteen random bits decide about a number: p is rounded to 2^-16, and the scale follows it."""
-
-    @staticmethod
-    def forward(ctx, x, p):
+    def random_bits(self, shape):
+        """Sixteen bits for each number, as uint16 of this shape."""
         seed = paddle.randint(
             0, 2**31 - 1, [2]
         ).tolist()  # from Paddle's state, so that paddle.seed governs it
-        source = np.random.SFC64(seed)
+        size = math.prod(shape)
+        return np.random.SFC64(seed).random_raw(-(-size // 4)).view(np.uint16)[:size].reshape(shape)
+
+
+class Marks:
+    """Sixteen random bits decide about a number: p is rounded to 2^-16, and the scale follows it."""
+
+    def __init__(self, p, bits):
         threshold = round(p * 2**16)
-        bits = source.random_raw(-(-x.size // 4)).view(np.uint16)[: x.size]
-        ctx.keep = bits >= threshold  # one byte for each number, as in Paddle
-        ctx.scale = 2**16 / (2**16 - threshold)
-        return _Dropout.masked(ctx, x)
+        self.keep = bits >= threshold  # one byte for each number, as in Paddle
+        self.scale = 2**16 / (2**16 - threshold)
+
+    def __call__(self, x):
+        keep = from_dlpack(self.keep.astype(np.float32))  # the same memory as a tensor
+        return (x * keep).scale_(self.scale)
+
+
+class _Dropout(PyLayer):
+    @staticmethod
+    def forward(ctx, x, marks):
+        ctx.marks = marks
+        return marks(x)
 
     @staticmethod
     def backward(ctx, grad):
-        return _Dropout.masked(ctx, grad)
-
-    @staticmethod
-    def masked(ctx, x):
-        keep = paddle.to_tensor(ctx.keep.astype(np.float32)).reshape(x.shape)
-        return (x * keep).scale_(ctx.scale)
+        return ctx.marks(grad)
 
 
 ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu, "tanh": F.tanh}
