@@ -36,8 +36,8 @@ format: setup  ## let ruff put style and formatting right
 test-notebooks: setup  ## the notebooks alone: each cell runs and gives its committed output
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval -n $(WORKERS) --dist loadfile notebooks
 
-test-parallel: setup  ## the tests that start several processes
-	$(BIN)/python -m pytest -m parallel tests
+test-parallel: setup  ## the tests that start several processes, with the whole matrix of degrees
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "parallel or parallel_all" tests
 
 SECONDS ?= 60
 

@@ -1,9 +1,11 @@
 """Starting one command in several processes through Paddle's launcher, and ending them together."""
 
+import contextlib
 import ctypes
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ from ernie_from_scratch.config import UserError, option
 
 SCRIPT = Path(ernie_from_scratch.__file__).with_name("__main__.py")
 POLL_SECONDS = 0.2
+SHOW_WAITING_SECONDS = 10
 PDEATHSIG = 1  # number of prctl's option in linux/prctl.h
 # Paddle's own, in every process: its greeting about changed flags, and what a signal that it did not expect leaves
 NOISE = re.compile(
@@ -79,21 +82,24 @@ def launch(settings, arguments, log_dir, on_cpu, stop, show):
 
     Raises:
         UserError: one of them failed, all have been ended, and this says which and why.
+        KeyboardInterrupt: they were told to stop before they trained.
     """
     log_dir = Path(log_dir)
     log_dir.mkdir(parents=True, exist_ok=True)
     for old in log_dir.glob("workerlog.*"):
         old.unlink()
+    environment = dict(os.environ)
     command = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", str(log_dir)]
     command += ["--nnodes", str(settings.nnodes)]
     if settings.gpus is not None:
         command += ["--devices", settings.gpus.strip()]
     command += ["--nproc_per_node", str(settings.here)]
     if settings.master:
-        command += ["--master", settings.master]
+        here = address_towards(settings.master)
+        command += ["--master", settings.master, "--host", here]
+        environment.setdefault("GLOO_SOCKET_IFNAME", interface_of(here))
     if settings.node_rank is not None:
         command += ["--rank", str(settings.node_rank)]
-    environment = dict(os.environ)
     if on_cpu:
         environment |= {"CUDA_VISIBLE_DEVICES": "", "PADDLE_DISTRI_BACKEND": "gloo"}
     with open(log_dir / "launcher.log", "wb") as output:
@@ -110,7 +116,33 @@ def launch(settings, arguments, log_dir, on_cpu, stop, show):
     finally:
         _end(launcher)
     if launcher.returncode:
-        raise UserError(_reason(log_dir, launcher.returncode))
+        rank, code = _first_failure(log_dir, launcher.returncode)
+        if stop.requested and code == -signal.SIGTERM:
+            raise KeyboardInterrupt  # before they could train
+        raise UserError(_reason(log_dir, rank, code))
+
+
+def address_towards(master):
+    """This machine's address on the network of HOST:PORT (the launcher would take the one of the host's name)."""
+    host, _, port = master.rpartition(":")
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:  # nothing is sent
+            probe.connect((host, int(port)))
+            return probe.getsockname()[0]
+    except OSError as error:
+        raise UserError(
+            f"--master {master}: no way there ({error}); give an address of the first machine"
+        ) from error
+
+
+def interface_of(address):
+    """Name of the network interface with this address: Gloo would take the one of the host's name."""
+    import psutil
+
+    for name, addresses in psutil.net_if_addrs().items():
+        if address in (each.address for each in addresses):
+            return name
+    raise UserError(f"no network interface of this machine has the address {address}; check --master")
 
 
 def launched_processes():
@@ -126,14 +158,18 @@ def _die_with_parent():
 
 def _watch(launcher, log_dir, stop, show):
     """Show the first process's lines and pass a stop on, until the launcher has ended."""
-    position, told = 0, False
+    position, told, waiting = 0, False, time.monotonic() + SHOW_WAITING_SECONDS
     while True:
         running = launcher.poll() is None
         position = _follow(log_dir / "workerlog.0", position, show, last=not running)
         if not running:
             return
         if stop.requested and not told:
-            told = _tell_to_stop(launcher)
+            _tell_to_stop(launcher)
+            told = True
+        if not position and time.monotonic() > waiting and not (log_dir / "workerlog.0").exists():
+            show(f"waiting for the other machines; {log_dir / 'launcher.log'} has what the launcher says")
+            waiting = time.monotonic() + 60
         time.sleep(POLL_SECONDS)
 
 
@@ -152,19 +188,16 @@ def _follow(file, position, show, last):
 
 
 def _tell_to_stop(launcher):
-    """SIGTERM to each training process (the launcher itself would not wait for them); False before there are any."""
+    """SIGTERM to each training process (the launcher would give them too little time), or to the launcher alone."""
     import psutil
 
     try:
         workers = psutil.Process(launcher.pid).children()
     except psutil.NoSuchProcess:
-        return True
-    for worker in workers:
-        try:
-            worker.terminate()
-        except psutil.NoSuchProcess:
-            continue
-    return bool(workers)
+        return
+    for process in workers or [launcher]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
 
 
 def _end(launcher):
@@ -178,13 +211,17 @@ def _end(launcher):
             launcher.wait()
 
 
-def _reason(log_dir, code):
-    """One line about the process that failed first: its own error line, or how it ended."""
+def _first_failure(log_dir, code):
+    """Number on this machine and exit code of the process that failed first; (None, `code`) if none did."""
     launcher = (log_dir / "launcher.log").read_text(errors="replace")
     failed = re.search(r"Container rank (\d+) status failed .* code (-?\d+) log", launcher)
-    if not failed:
+    return (int(failed[1]), int(failed[2])) if failed else (None, code)
+
+
+def _reason(log_dir, rank, code):
+    """One line about the process that failed first: its own error line, or how it ended."""
+    if rank is None:
         return f"the launcher ended with exit code {code}; see {log_dir / 'launcher.log'}"
-    rank, code = int(failed[1]), int(failed[2])
     log = log_dir / f"workerlog.{rank}"
     said = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("error: ")]
     if said:

@@ -5,19 +5,25 @@ the same step (data parallel: Li et al. 2020, section 2.2).
 """
 
 import contextlib
+import itertools
 import os
+import queue
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import paddle
 import paddle.distributed as dist
+from paddle.base import core
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.parallel.launch import launched_processes
 
 # The launcher looks once a second which process has ended. Those that lose it wait, so that it is the one named.
 COURTESY_SECONDS = 3
+POLL_SECONDS = 0.02
+ANSWER_SECONDS = 30
 BUCKET = 2**24  # gradients summed in one exchange, as numbers
 
 
@@ -37,6 +43,7 @@ class Processes:
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    _waits: itertools.count = field(default_factory=itertools.count, repr=False, compare=False)
 
     @classmethod
     def connect(cls):
@@ -65,13 +72,24 @@ class Processes:
         if self.size == 1:
             return [value]
         values = []
+        self.wait()
         with _contact():
             dist.all_gather_object(values, value)
         return values
 
     def wait(self):
-        """Until every process has come here."""
-        self.gather(None)
+        """Until every process has come here, however long one of them writes a checkpoint or reads a corpus.
+
+        Not an exchange of tensors: Gloo gives up on those after ANSWER_SECONDS.
+        """
+        if self.size == 1:
+            return
+        with _contact():
+            store, key = core.create_or_get_global_tcp_store(), f"wait/{next(self._waits)}"
+            here = _answer(lambda: store.add(key, 1))
+            while here < self.size:
+                time.sleep(POLL_SECONDS)
+                here = _answer(lambda: store.add(key, 0))
 
     def agree(self, facts):
         """Refuse unless every process holds the same `facts`, a dict of things to compare.
@@ -113,6 +131,26 @@ def _buckets(gradients):
         size += gradient.size
     if bucket:
         yield bucket
+
+
+def _answer(ask):
+    """What `ask()` returns; OSError when it takes longer than ANSWER_SECONDS, as it does over a cable that is cut."""
+    answers = queue.SimpleQueue()
+
+    def put():
+        try:
+            answers.put((ask(), None))
+        except Exception as error:
+            answers.put((None, error))
+
+    threading.Thread(target=put, daemon=True).start()
+    try:
+        answer, error = answers.get(timeout=ANSWER_SECONDS)
+    except queue.Empty:
+        raise OSError(f"no answer for {ANSWER_SECONDS} s") from None
+    if error:
+        raise error
+    return answer
 
 
 @contextlib.contextmanager

@@ -93,11 +93,11 @@ class PretrainingRun:
         processes, settings = self.processes, self.settings
         if processes.size > 1:
             facts = {
-                "step": self.step,
-                "weights": weights_checksum(self.model),
-                "corpus": self.data.fingerprint,
+                "the step to continue from": self.step,
+                "weights (SHA-256)": weights_checksum(self.model),
+                "the corpus (SHA-256)": self.data.fingerprint,
             }
-            processes.agree({"settings": str(settings.to_dict())} | facts)
+            processes.agree(settings.shared() | facts)
 
     def _resume(self):
         """Load the newest whole checkpoint; returns steps done, tokens read, and the metrics offset in bytes."""
@@ -266,8 +266,11 @@ class PretrainingRun:
 
     def save(self):
         """Checkpoint now, and drop the checkpoints that are no longer needed."""
-        if not self.writes or (self.folder / f"model_{self.step}").exists():
-            return
+        if self.writes and not (self.folder / f"model_{self.step}").exists():
+            self._write_checkpoint()
+        self.processes.wait()  # until it is written
+
+    def _write_checkpoint(self):
         state = {
             "corpus": self.data.fingerprint,
             "tokens": self.tokens,

@@ -37,7 +37,9 @@ def pretraining_losses(model, batch):
         attention_mask=batch["attention_mask"],  # [B, L] or None when nothing is padded
         masked_positions=batch["masked_positions"],  # [M], flat into B * L
     )
-    masked_lm = mean_cross_entropy(prediction_scores, batch["masked_lm_labels"])
+    # another one where processes share out the vocabulary
+    word_loss = getattr(model, "word_loss", mean_cross_entropy)
+    masked_lm = word_loss(prediction_scores, batch["masked_lm_labels"])
     pair_labels = batch.get("next_sentence_label")
     if pair_labels is None:
         return PretrainingLosses(masked_lm, masked_lm, None, prediction_scores)

@@ -30,7 +30,7 @@ class TrainingProgress:
         self._bar = None
 
     def __enter__(self):
-        if not self.quiet and self.console.is_terminal:
+        if not self.quiet and sys.stderr.isatty():
             columns = [
                 TextColumn("pretraining"),
                 BarColumn(),
@@ -54,9 +54,9 @@ class TrainingProgress:
     def say(self, text):
         """One line that stays."""
         if not self.quiet:
-            self._bar.console.print(text, highlight=False, markup=False) if self._bar else print(
-                text, file=sys.stderr, flush=True
-            )
+            self._bar.console.print(
+                text, highlight=False, markup=False, soft_wrap=True
+            ) if self._bar else print(text, file=sys.stderr, flush=True)
 
     def log(self, row, steps_per_second):
         """Print a metrics row in the peers' form and put the essentials beside the bar."""

@@ -119,6 +119,10 @@ class PretrainSettings:
     device: str | None = option(None, "cpu, gpu or gpu:N; default: a GPU when there is one")
     seed: int = option(1234, "seed of weights, sample order, masks and dropout")
 
+    PATHS: ClassVar[list] = (
+        "input_dir output_dir model_name_or_path ernie_config_file tokenizer_name_or_path"
+    ).split()
+
     # a resumed run may change these without changing its result
     FREE: ClassVar[list] = (
         "output_dir checkpoint_steps save_steps keep logging_freq eval_freq eval_iters num_workers device "
@@ -186,6 +190,10 @@ class PretrainSettings:
 
     def to_dict(self):
         return asdict(self)
+
+    def shared(self):
+        """Flags that must be equal in all processes of a run: all but paths, whose contents are compared instead."""
+        return {f"--{f.name}": getattr(self, f.name) for f in fields(self) if f.name not in self.PATHS}
 
     def differences(self, earlier):
         """Names of settings that decide a run's result and differ from the dict `earlier`."""
