@@ -189,8 +189,9 @@ def owner_of(decorator) -> str | None:
 def same_as_package(stem: str, notebook, package: Package) -> list[str]:
     """Each class that bears the name of one of the package's must be that one.
 
-    So must each function of the module that the chapter is named after, and of the modules whose classes it builds.
-    Comments and docstrings may differ. A method may be left to the package when the notebook's metadata say so:
+    So must each function of the module that the chapter is named after, of the modules whose classes it builds, and
+    of those that its metadata name: {"ernie_from_scratch": {"modules": ["optimizer", ...]}}. Comments and docstrings
+    may differ. A method may be left to the package when the notebook's metadata say so:
     {"ernie_from_scratch": {"left_to_the_package": ["ErnieTokenizer.decode", ...]}}.
     """
     classes, functions = definitions(notebook)
@@ -201,7 +202,7 @@ def same_as_package(stem: str, notebook, package: Package) -> list[str]:
         if theirs:
             left_methods = {entry.partition(".")[2] for entry in left if entry.partition(".")[0] == name}
             found += min((class_differences(own, other, left_methods) for other in theirs), key=len)
-    taught = {stem.partition("_")[2]} | {
+    taught = set(modules_of(stem, notebook)) | {
         home for name in classes for home, _ in package.classes.get(name, [])
     }
     for name, own in functions.items():
@@ -212,6 +213,11 @@ def same_as_package(stem: str, notebook, package: Package) -> list[str]:
     return found + [
         f"{entry}: no class of this notebook" for entry in left if entry.partition(".")[0] not in built
     ]
+
+
+def modules_of(stem: str, notebook) -> list[str]:
+    """Stems of the modules that the chapter NN_stem teaches: the one of its name, and those in its metadata."""
+    return [stem.partition("_")[2], *notebook["metadata"].get("ernie_from_scratch", {}).get("modules", [])]
 
 
 def class_differences(own: ast.ClassDef, other: ast.ClassDef, left: set[str]) -> list[str]:
@@ -269,12 +275,22 @@ def plain(node: ast.AST) -> str:
 
 
 def teaches_its_module(stem: str, notebook, package: Package) -> list[str]:
-    """Chapter NN_stem builds at least one class or function of the module stem.py, if there is such a module."""
-    taught = package.modules.get(stem.partition("_")[2], [])
+    """Chapter NN_stem builds at least one class or function of the module stem.py, if there is such a module.
+
+    So it does of each module that its metadata name, and these exist.
+    """
     classes, functions = definitions(notebook)
-    if taught and not set(taught) & (classes.keys() | functions.keys()):
-        return [f"{stem} defines nothing of the module that it teaches ({', '.join(taught)})"]
-    return []
+    own, *named = modules_of(stem, notebook)
+    found = [
+        f"{stem} names the module {module}, which is not there"
+        for module in named
+        if module not in package.modules
+    ]
+    for module in (own, *named):
+        taught = package.modules.get(module, [])
+        if taught and not set(taught) & (classes.keys() | functions.keys()):
+            found.append(f"{stem} defines nothing of the module that it teaches ({', '.join(taught)})")
+    return found
 
 
 def defined_once(notebooks: dict[str, dict], package: Package) -> list[str]:

@@ -214,6 +214,21 @@ def test_a_helper_of_another_module_is_the_notebook_s_own_business(package):
     assert rules.same_as_package("05_pooler", own, package) != []
 
 
+def test_a_chapter_may_name_the_modules_that_it_teaches(package):
+    def named(source, *modules):
+        notebook = made_up(source)
+        notebook.metadata["ernie_from_scratch"] = {"modules": list(modules)}
+        return notebook
+
+    right, wrong = "def scale(x):\n    return 2 * x", "def scale(x):\n    return 3 * x"
+    assert rules.same_as_package("10_loop", made_up(wrong), package) == []
+    assert rules.same_as_package("10_loop", named(right, "pooler"), package) == []
+    assert "scale() differs" in rules.same_as_package("10_loop", named(wrong, "pooler"), package)[0]
+    assert rules.teaches_its_module("10_loop", named(right, "pooler"), package) == []
+    assert "defines nothing" in rules.teaches_its_module("10_loop", named("x = 1", "pooler"), package)[0]
+    assert "not there" in rules.teaches_its_module("10_loop", named(right, "pool"), package)[0]
+
+
 def left_out(*names):
     notebook = made_up(START)
     notebook.metadata["ernie_from_scratch"] = {"left_to_the_package": list(names)}
