@@ -1,0 +1,74 @@
+"""The optimizer under a strategy; with sharding, each process updates a share (ZeRO: Rajbhandari et al. 2020).
+
+Stage 1 shares out AdamW's moments; stage 2 the gradients too. Stage 2, offload and loss scaling are Paddle's for
+GPUs: no test of this project runs them.
+"""
+
+import paddle
+from paddle.distributed import fleet
+from paddle.distributed.fleet.meta_parallel.sharding.group_sharded_utils import GroupShardedScaler
+from paddle.distributed.sharding import group_sharded_parallel
+
+from ernie_from_scratch.config import UserError
+
+
+def check_sharding(strategy, stage, offload=False):
+    """Refuse a sharding stage that can't run under these degrees on this device.
+
+    Args:
+        strategy: a `Strategy`, or anything with its degrees.
+        stage: 1, 2 or 3.
+        offload: keep the optimizer state in the machine's memory.
+
+    Raises:
+        UserError: in one line.
+    """
+    if stage == 1 and not offload:
+        return
+    asked = f"--sharding_stage {stage}" if stage > 1 else "--offload with --sharding_stage 1"
+    if paddle.get_device() == "cpu":
+        raise UserError(
+            f"{asked}: Paddle runs it on GPUs only; on a CPU use --sharding_stage 1 without --offload"
+        )
+    if stage != 2:
+        raise UserError(
+            f"{asked}: its checkpoints would load under the same degrees only; use --sharding_stage 2, and "
+            "--mp_degree or --pp_degree where the parameters don't fit"
+        )
+    if strategy.sharding == 1 or strategy.processes != strategy.sharding:
+        raise UserError(
+            f"{asked} takes all processes as sharding_degree; found dp_degree {strategy.dp}, sharding_degree "
+            f"{strategy.sharding}, mp_degree {strategy.mp}, pp_degree {strategy.pp}"
+        )
+
+
+def parallel_optimizer(network, optimizer, stage=1, offload=False):
+    """`optimizer`, made for the parameters of `network.model`, as Fleet runs it.
+
+    Clipping takes the norm over the whole network; with a sharding degree, each process steps on its share of the
+    parameters and sends them to the others.
+
+    Args:
+        network: a `ParallelNetwork`.
+        stage, offload: as `check_sharding` has let pass.
+    """
+    strategy = network.strategy
+    if strategy.processes == 1:
+        return optimizer
+    if stage == 2:
+        sharded, optimizer, _ = group_sharded_parallel(
+            network.model, optimizer, "os_g", group=strategy.sharding_group, offload=offload
+        )
+        network.share_gradients(sharded)
+        return optimizer
+    optimizer = fleet.distributed_optimizer(optimizer)
+    # train_step has averaged the gradients already, since their norm is looked at before the step
+    optimizer._dp_enable = optimizer._sharding_enable = False
+    return optimizer
+
+
+def parallel_scaler(scaler, strategy, stage=1):
+    """A `paddle.amp.GradScaler` whose processes agree whether a gradient of any of them is not finite."""
+    if strategy.processes == 1:
+        return scaler
+    return GroupShardedScaler(scaler) if stage == 2 else fleet.distributed_scaler(scaler)

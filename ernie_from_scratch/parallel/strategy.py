@@ -1,0 +1,133 @@
+"""Degrees of data, sharded, tensor and pipeline parallel, and where this process stands among them.
+
+Fleet numbers the processes with the tensor parallel rank running fastest, then sharding, pipeline, data: those who
+talk most are neighbours, on one machine (Narayanan et al. 2021, section 3).
+"""
+
+from dataclasses import dataclass
+
+import paddle
+import paddle.distributed as dist
+from paddle.distributed import fleet
+from paddle.distributed.fleet.meta_parallel import model_parallel_random_seed
+
+from ernie_from_scratch.config import UserError
+from ernie_from_scratch.parallel import gloo
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """The degrees of a run and this process's coordinates; the plain `Strategy()` is a run in one process.
+
+    Attributes:
+        dp, sharding, mp, pp: degrees. Processes that differ in dp or sharding read different rows; those that
+            differ in mp hold parts of the same layers, those that differ in pp different layers.
+        dp_rank, sharding_rank, mp_rank, pp_rank: this process along each.
+        dp_group, sharding_group, mp_group, pp_group: the processes that differ from this one along one axis only;
+            None where the degree is 1.
+    """
+
+    dp: int = 1
+    sharding: int = 1
+    mp: int = 1
+    pp: int = 1
+    dp_rank: int = 0
+    sharding_rank: int = 0
+    mp_rank: int = 0
+    pp_rank: int = 0
+    dp_group: object = None
+    sharding_group: object = None
+    mp_group: object = None
+    pp_group: object = None
+
+    @classmethod
+    def start(cls, dp=1, sharding=1, mp=1, pp=1, overlap=False):
+        """Start Fleet on the processes that Paddle's launcher has started; one process needs no Fleet.
+
+        Args:
+            overlap: tensor parallel exchanges gradients of activations while it computes those of weights; on
+                GPUs, where the environment has CUDA_DEVICE_MAX_CONNECTIONS=1. No test runs it.
+
+        Raises:
+            UserError: the product of the degrees is not the number of processes, or `overlap` on a CPU.
+        """
+        product, processes = dp * sharding * mp * pp, dist.get_world_size()
+        if product != processes:
+            raise UserError(
+                f"dp_degree {dp} x sharding_degree {sharding} x mp_degree {mp} x pp_degree {pp} = {product}, but "
+                f"there are {processes} processes; start {product}, or change a degree"
+            )
+        on_cpu = paddle.get_device() == "cpu"
+        if overlap and on_cpu:
+            raise UserError("overlap: Paddle exchanges beside computing on GPUs only; leave it out on a CPU")
+        if product == 1:
+            return cls()
+        gloo.install()
+        fleet.init(
+            is_collective=True,
+            strategy=fleet_strategy(dp, sharding, mp, pp, overlap, on_cpu),
+            log_level="ERROR",
+        )
+        hybrid = fleet.get_hybrid_communicate_group()
+        state = paddle.get_rng_state()
+        model_parallel_random_seed(
+            1
+        )  # Fleet's split layers draw first weights, which the cut ones then replace
+        paddle.set_rng_state(state)
+        return cls(
+            dp,
+            sharding,
+            mp,
+            pp,
+            hybrid.get_data_parallel_rank(),
+            hybrid.get_sharding_parallel_rank(),
+            hybrid.get_model_parallel_rank(),
+            hybrid.get_stage_id(),
+            hybrid.get_data_parallel_group() if dp > 1 else None,
+            hybrid.get_sharding_parallel_group() if sharding > 1 else None,
+            hybrid.get_model_parallel_group() if mp > 1 else None,
+            hybrid.get_pipe_parallel_group() if pp > 1 else None,
+        )
+
+    @property
+    def processes(self):
+        return self.dp * self.sharding * self.mp * self.pp
+
+    @property
+    def data_world(self):
+        """Blocks of rows that a micro step reads: the processes of one block hold one copy of the network together."""
+        return self.dp * self.sharding
+
+    @property
+    def data_rank(self):
+        """Which of the blocks this process reads."""
+        return self.dp_rank * self.sharding + self.sharding_rank
+
+    @property
+    def first_stage(self):
+        return self.pp_rank == 0
+
+    @property
+    def last_stage(self):
+        return self.pp_rank == self.pp - 1
+
+
+def fleet_strategy(dp, sharding, mp, pp, overlap, on_cpu):
+    """What Fleet is told; the reasons are in the comments."""
+    strategy = fleet.DistributedStrategy()
+    strategy.hybrid_configs = {
+        "dp_degree": dp,
+        "sharding_degree": sharding,
+        "mp_degree": mp,
+        "pp_degree": pp,
+    }
+    # every process of a block reads the same rows from the loader: no need to send them
+    strategy.hybrid_configs["mp_configs"].need_broadcast_data = False
+    strategy.hybrid_configs["mp_configs"].mp_async_allreduce = overlap
+    strategy.pipeline_configs = {
+        "accumulate_steps": 1,  # `Pipeline` sets it for each step
+        "micro_batch_size": 1,  # not used: batches are not cut by Fleet
+        # between stages each process of tensor parallel sends a slice, and they gather the whole: not on Gloo
+        "enable_partial_send_recv": not on_cpu,
+    }
+    return strategy

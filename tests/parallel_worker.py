@@ -1,0 +1,173 @@
+"""Training under some degrees, and plainly, on the same micro batches: what tests/test_parallel_training.py compares.
+
+Paddle's launcher starts it as `parallel_worker.py FOLDER`, with case.json in FOLDER and batches.pkl beside it.
+"""
+
+import contextlib
+import json
+import os
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import ernie_from_scratch  # noqa: F401  (applies the process settings before paddle)
+
+# isort: split
+import paddle
+
+from ernie_from_scratch.config import ErnieConfig
+from ernie_from_scratch.models import ErnieForPretraining
+from ernie_from_scratch.parallel.network import ParallelNetwork
+from ernie_from_scratch.parallel.sharding import parallel_optimizer
+from ernie_from_scratch.parallel.strategy import Strategy
+from ernie_from_scratch.parallel.whole import gather, part
+from ernie_from_scratch.training.objectives import pretraining_losses, to_tensors
+from ernie_from_scratch.training.optimizer import (
+    build_optimizer,
+    gradient_norm,
+    load_optimizer_state,
+    optimizer_state,
+)
+from ernie_from_scratch.training.schedule import WarmupDecay
+from ernie_from_scratch.training.seeds import micro_batch_seed
+
+STEPS, HALF, SEED = 20, 10, 5
+
+
+class Float32:
+    """The part of `training.precision.Precision` that a step calls, without half precision."""
+
+    def autocast(self):
+        return contextlib.nullcontext()
+
+    def scale(self, loss):
+        return loss
+
+
+def build(case):
+    paddle.seed(SEED)
+    model = ErnieForPretraining(ErnieConfig(**case["network"]))
+    model.train()
+    return model
+
+
+def adamw(model):
+    schedule = WarmupDecay(3e-3, 1e-4, warmup_steps=2, decay_steps=STEPS)
+    # The gradient of key biases is zero but for rounding: the usual epsilon, 1e-8, would make whole steps of that.
+    return build_optimizer(model, schedule, weight_decay=0.05, grad_clip=0.5, epsilon=1e-6), schedule
+
+
+def evaluated(network, batch):
+    network.eval()
+    losses = pretraining_losses(network, to_tensors(batch))
+    network.train()
+    return [float(losses.total), float(losses.masked_lm), float(losses.sentence_pair)]
+
+
+class Plain:
+    """One process and no line of parallel/."""
+
+    def __init__(self, case):
+        self.model = build(case)
+        self.optimizer, self.schedule = adamw(self.model)
+
+    def steps(self, batches, first, last):
+        """Losses and gradient norms of the steps."""
+        rows = []
+        for step in range(first, last):
+            micro = batches[step]
+            sums = np.zeros(3)
+            for number, batch in enumerate(micro):
+                paddle.seed(micro_batch_seed(SEED, step, number))
+                losses = pretraining_losses(self.model, to_tensors(batch))
+                (losses.total / len(micro)).backward()
+                sums += [float(losses.total), float(losses.masked_lm), float(losses.sentence_pair)]
+            rows.append([*(sums / len(micro)), gradient_norm(self.model)])
+            self.optimizer.step()
+            self.optimizer.clear_grad()
+            self.schedule.step()
+        return rows
+
+    def state(self):
+        return {"weights": self.model.state_dict(), **optimizer_state(self.model, self.optimizer)}
+
+    def load(self, state):
+        self.model.set_state_dict(state["weights"])
+        load_optimizer_state(self.model, self.optimizer, state)
+
+    def evaluate(self, batch):
+        return evaluated(self.model, batch)
+
+
+class Parallel(Plain):
+    """The same through ParallelNetwork; `state` gives whole tensors, `load` takes them."""
+
+    def __init__(self, case):
+        self.strategy = Strategy.start(**case["degrees"])
+        self.network = ParallelNetwork(build(case), self.strategy, pretraining_losses)
+        self.model = self.network.model
+        optimizer, self.schedule = adamw(self.model)
+        self.optimizer = parallel_optimizer(self.network, optimizer)
+
+    def steps(self, batches, first, last):
+        rows = []
+        for step in range(first, last):
+            mine = range(self.strategy.data_rank, len(batches[step]), self.strategy.data_world)
+            seeds = [micro_batch_seed(SEED, step, number) for number in mine]
+            losses, tokens = self.network.train_step([batches[step][n] for n in mine], seeds, Float32())
+            assert tokens == sum(real_tokens(batch) for batch in batches[step])
+            rows.append([*losses.tolist(), self.network.gradient_norm()])
+            self.optimizer.step()
+            self.optimizer.clear_grad()
+            self.schedule.step()
+        return rows
+
+    def state(self):
+        own = optimizer_state(self.model, self.optimizer)
+        weights, moments = gather(self.network, self.model.state_dict()), gather(self.network, own["tensors"])
+        return {"weights": weights, "tensors": moments, "scheduler": own["scheduler"]}
+
+    def load(self, state):
+        whole = {name: part(self.network, state[name]) for name in ("weights", "tensors")}
+        super().load({**state, **whole})
+
+    def evaluate(self, batch):
+        return evaluated(self.network, batch)
+
+
+def real_tokens(batch):
+    mask = batch["attention_mask"]
+    return batch["input_ids"].size if mask is None else int(mask.sum())
+
+
+def journey(run, batches, folder, half=None):
+    """Train, and save half-way and at the end; then go back to half-way (of `half`, another run's folder) and again.
+
+    Written into `folder`: half.pdopt, last.pdopt, again.pdopt and rows.json.
+    """
+    writes = int(os.environ.get("PADDLE_TRAINER_ID", 0)) == 0
+
+    def save(name):
+        state = run.state()
+        if writes:
+            paddle.save(state, str(folder / name))
+
+    rows = {"first": run.steps(batches, 0, HALF)}
+    save("half.pdopt")
+    rows["second"] = run.steps(batches, HALF, STEPS)
+    save("last.pdopt")
+    rows["evaluated"] = [run.evaluate(batches[0][0])]
+    run.load(paddle.load(str((half or folder) / "half.pdopt")))
+    rows["again"] = run.steps(batches, HALF, STEPS)
+    save("again.pdopt")
+    if writes:
+        (folder / "rows.json").write_text(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    here = Path(sys.argv[1])
+    settings = json.loads((here / "case.json").read_text())
+    micro_batches = pickle.loads((here.parent / "batches.pkl").read_bytes())
+    journey(Parallel(settings), micro_batches, here, half=Path(settings["reference"]))
