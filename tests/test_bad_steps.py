@@ -17,6 +17,7 @@ from ernie_from_scratch.training.bad_steps import replay, save_bad_step
 from ernie_from_scratch.training.checkpoint import damage, newest_checkpoint
 from ernie_from_scratch.training.loop import PretrainingRun, pretrain
 from ernie_from_scratch.training.metrics import MetricsLog, read_metrics
+from ernie_from_scratch.training.optimizer import gradient_norm
 
 LAYER = "ernie.encoder.layers.1.linear1"
 
@@ -32,7 +33,7 @@ def poison_at(monkeypatch, step, value=float("nan"), times=1):
 
     def add_gradients(self, batches):
         if step <= self.step + 1 < step + times:
-            weight = dict(self.model.named_parameters())[f"{LAYER}.weight"]
+            weight = dict(self.network.model.named_parameters())[f"{LAYER}.weight"]
             before = weight.clone()
             with paddle.no_grad():
                 weight[3, 5] = value
@@ -111,7 +112,7 @@ def test_a_gradient_alone(corpus, tmp_path, monkeypatch):
         result = real(self, batches)
         if self.step + 1 == 3:
             with paddle.no_grad():
-                self.model.ernie.pooler.dense.bias.grad[0] = float("inf")
+                self.network.model.ernie.pooler.dense.bias.grad[0] = float("inf")
         return result
 
     monkeypatch.setattr(PretrainingRun, "add_gradients", add_gradients)
@@ -134,6 +135,9 @@ class FakeScaling:
     def __init__(self, settings, model, optimizer, say):
         self.model, self.left_out = model, 0
 
+    def spread(self, over):
+        pass
+
     def autocast(self):
         return contextlib.nullcontext()
 
@@ -141,7 +145,7 @@ class FakeScaling:
         return loss
 
     def unscale(self, optimizer):
-        self.bad = not math.isfinite(loop.gradient_norm(self.model))
+        self.bad = not math.isfinite(gradient_norm(self.model))
 
     def step(self, optimizer):
         self.left_out += self.bad

@@ -20,7 +20,11 @@ from ernie_from_scratch.training.checkpoint import (
     save_checkpoint,
     step_folders,
 )
-from ernie_from_scratch.training.optimizer import build_optimizer
+from ernie_from_scratch.training.optimizer import build_optimizer, optimizer_state
+
+
+def save(folder, step, model, optimizer, state):
+    return save_checkpoint(folder, step, model, optimizer_state(model, optimizer), state)
 
 
 @pytest.fixture
@@ -48,7 +52,7 @@ def state_of(model):
 
 def test_round_trip(tmp_path, trained):
     model, optimizer = trained
-    folder = save_checkpoint(tmp_path, 3, model, optimizer, {"metrics_offset": 17})
+    folder = save(tmp_path, 3, model, optimizer, {"metrics_offset": 17})
     paddle.seed(99)
     other = ErnieForPretraining(model.config)
     other_optimizer = build_optimizer(other, 1e-3)
@@ -61,7 +65,7 @@ def test_round_trip(tmp_path, trained):
 
 def test_model_last_points_at_the_newest(tmp_path, trained):
     for number in (1, 2):
-        save_checkpoint(tmp_path, number, *trained, {})
+        save(tmp_path, number, *trained, {})
     assert os.readlink(tmp_path / "model_last") == "model_2"
     assert ErnieForPretraining.from_pretrained(str(tmp_path / "model_last")).config.hidden_size == 16
 
@@ -69,7 +73,7 @@ def test_model_last_points_at_the_newest(tmp_path, trained):
 @pytest.mark.parametrize("harm", ["truncate", "flip", "remove", "no manifest", "half manifest"])
 def test_damaged_is_named_and_skipped(tmp_path, trained, harm):
     for number in (1, 2):
-        save_checkpoint(tmp_path, number, *trained, {})
+        save(tmp_path, number, *trained, {})
     weights, manifest = tmp_path / "model_2" / "model_state.pdparams", tmp_path / "model_2" / "manifest.json"
     if harm == "truncate":
         weights.write_bytes(weights.read_bytes()[:-100])
@@ -91,7 +95,7 @@ def test_damaged_is_named_and_skipped(tmp_path, trained, harm):
 def test_killed_while_writing(tmp_path, trained, monkeypatch):
     """Whatever call of the operating system is the last one, the newest whole checkpoint is 1 or 2, and undamaged."""
     model, optimizer = trained
-    save_checkpoint(tmp_path / "good", 1, model, optimizer, {})
+    save(tmp_path / "good", 1, model, optimizer, {})
     points = 0
     for last in range(1, 100):
         folder = tmp_path / f"run{last}"
@@ -116,7 +120,7 @@ def test_killed_while_writing(tmp_path, trained, monkeypatch):
             patch.setattr(checkpoint, "_fsync", counted(checkpoint._fsync))
             patch.setattr(checkpoint.paddle, "save", counted(paddle.save))
             try:
-                save_checkpoint(folder, 2, model, optimizer, {})
+                save(folder, 2, model, optimizer, {})
                 finished = True
             except Killed:
                 finished = False
@@ -130,14 +134,14 @@ def test_killed_while_writing(tmp_path, trained, monkeypatch):
 
 
 def test_full_disk(tmp_path, trained, monkeypatch):
-    save_checkpoint(tmp_path, 1, *trained, {})
+    save(tmp_path, 1, *trained, {})
 
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint.paddle, "save", full)
     with pytest.raises(UserError, match="disk full"):
-        save_checkpoint(tmp_path, 2, *trained, {})
+        save(tmp_path, 2, *trained, {})
     assert [file.name for file in sorted(tmp_path.iterdir())] == ["model_1", "model_last"]
     assert damage(tmp_path / "model_1") is None
 
@@ -150,7 +154,7 @@ def test_prune_keeps_newest_and_milestones(tmp_path):
 
 
 def test_manifest_covers_every_file(tmp_path, trained):
-    folder = save_checkpoint(tmp_path, 1, *trained, {})
+    folder = save(tmp_path, 1, *trained, {})
     named = set(json.loads((folder / "manifest.json").read_text()))
     assert named | {"manifest.json"} == {file.name for file in folder.iterdir()}
 
@@ -160,7 +164,7 @@ def test_half_precision_weights_come_back_exactly(tmp_path, trained):
     model, optimizer = trained
     model.to(dtype="bfloat16")
     expected = {name: t.astype("float32").numpy() for name, t in model.state_dict().items()}
-    folder = save_checkpoint(tmp_path, 1, model, optimizer, {})
+    folder = save(tmp_path, 1, model, optimizer, {})
     model.save_pretrained(tmp_path / "final")
     for source in (folder, tmp_path / "final"):
         read = ErnieForPretraining.from_pretrained(str(source)).state_dict()

@@ -86,6 +86,61 @@ def test_resumed_in_another_number_of_processes(corpus, two, tmp_path):
     assert_same_training(two, tmp_path / "run")
 
 
+@pytest.mark.parametrize("degrees", [{"mp_degree": 2}, {"pp_degree": 2}, {"sharding_degree": 2}])
+def test_any_degrees_train_like_one_process(corpus, two, tmp_path, degrees):
+    """Evaluation, `final/` and metrics included; files are whole."""
+    finish(run_settings(corpus, tmp_path / "run", global_batch_size=16, **degrees), "--nproc", "2")
+    assert_same_training(two, tmp_path / "run")
+    rows = zip(*(read_metrics(folder / "metrics.jsonl") for folder in (two, tmp_path / "run")), strict=True)
+    for there, here in rows:
+        assert there.keys() == here.keys() and there.get("tokens") == here.get("tokens")
+        if "eval" in there:
+            assert here["perplexity"] == pytest.approx(there["perplexity"], rel=1e-5)
+
+
+def test_resumed_under_other_degrees(corpus, two, tmp_path):
+    """Begun with split layers, continued with layers dealt out, ended in one process."""
+    values = dict(global_batch_size=16, checkpoint_steps=2)
+    for step, degrees in ((2, {"mp_degree": 2}), (6, {"pp_degree": 2})):
+        process = start(run_settings(corpus, tmp_path / "run", **values, **degrees), "--nproc", "2")
+        stop_after(process, tmp_path / "run", step)
+    assert "continuing" in finish(run_settings(corpus, tmp_path / "run", **values))
+    assert_same_training(two, tmp_path / "run")
+
+
+@pytest.mark.parallel_all
+def test_published_degrees_in_eight_processes(corpus, two, tmp_path):
+    """--num_mp=2 --num_sharding=2 --num_pp=2 --num_dp=1, and back to one process in the middle."""
+    values = dict(global_batch_size=16, checkpoint_steps=2, use_sharding=True)
+    degrees = dict(mp_degree=2, sharding_degree=2, pp_degree=2, dp_degree=1)
+    stop_after(
+        start(run_settings(corpus, tmp_path / "run", **values, **degrees), "--nproc", "8"),
+        tmp_path / "run",
+        4,
+    )
+    finish(run_settings(corpus, tmp_path / "run", **values))
+    assert_same_training(two, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("degrees", "message"),
+    [
+        ({"mp_degree": 2, "to_static": True}, "--to_static: works with dp_degree only"),
+        ({"sharding_degree": 2, "sharding_stage": 2}, "--sharding_stage 2: Paddle runs it on GPUs only"),
+        ({"pp_degree": 3}, "each stage needs a layer, and there are 2"),
+        ({"mp_degree": 3}, "--mp_degree 3 does not divide 2 attention heads"),
+    ],
+)
+def test_degrees_that_cannot_work(corpus, tmp_path, degrees, message):
+    processes = max(value for name, value in degrees.items() if name.endswith("degree"))
+    line = command(
+        run_settings(corpus, tmp_path / "run", global_batch_size=8, **degrees), "--nproc", str(processes)
+    )
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    errors = [text for text in done.stderr.splitlines() if text.startswith("error: ") and message in text]
+    assert done.returncode == 2 and errors, done.stderr
+
+
 def stop_after(process, folder, step):
     """SIGTERM once there is a checkpoint of `step`; the run must say how to go on, and end with 0."""
     while not any(done >= step for done, _ in step_folders(folder)):

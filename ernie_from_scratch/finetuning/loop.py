@@ -22,7 +22,7 @@ from ernie_from_scratch.training.checkpoint import load_checkpoint, newest_check
 from ernie_from_scratch.training.device import select_device
 from ernie_from_scratch.training.interrupt import StopRequest
 from ernie_from_scratch.training.metrics import MetricsLog
-from ernie_from_scratch.training.optimizer import build_optimizer, gradient_norm
+from ernie_from_scratch.training.optimizer import build_optimizer, gradient_norm, optimizer_state
 from ernie_from_scratch.training.run_folder import open_run_folder
 from ernie_from_scratch.training.schedule import WarmupDecay
 from ernie_from_scratch.training.seeds import step_seed
@@ -104,7 +104,7 @@ class FinetuningRun:
 
         def save():
             now = {"metrics_offset": metrics.offset, "epochs": history, "inputs": inputs}
-            save_checkpoint(checkpoints, step, self.model, optimizer, now)
+            save_checkpoint(checkpoints, step, self.model, optimizer_state(self.model, optimizer), now)
             prune(checkpoints, 1, 0)
 
         self.model.train()

@@ -52,15 +52,16 @@ class PretrainedModel(nn.Layer):
         model.load_weights(from_huggingface(tensors) if is_huggingface(tensors) else tensors, path)
         return model
 
-    def save_pretrained(self, folder, safetensors=False, vocab_file=None):
+    def save_pretrained(self, folder, safetensors=False, vocab_file=None, weights=None):
         """Writes config.json and model_state.pdparams (or model.safetensors), and copies `vocab_file` there.
 
+        weights: {name: tensor} to write, where this network holds a part of itself only; default: its own.
         PaddleNLP's from_pretrained reads it too. Raises UserError when it cannot be written.
         """
         folder = Path(folder)
         try:
             self.config.save(folder, architectures=[type(self).__name__])
-            tensors = self.numpy_weights()
+            tensors = self.numpy_weights(weights)
             if safetensors:
                 write_safetensors(folder / "model.safetensors", tensors, {"format": "pd"})
             else:
@@ -70,12 +71,12 @@ class PretrainedModel(nn.Layer):
         except OSError as error:
             raise UserError(f"cannot write: {folder}; {(error.strerror or str(error)).lower()}") from error
 
-    def numpy_weights(self) -> dict[str, np.ndarray]:
+    def numpy_weights(self, weights=None) -> dict[str, np.ndarray]:
         """All tensors by name; half-precision ones as float32, since numpy has no bfloat16."""
         half = (paddle.float16, paddle.bfloat16)
         return {
             name: (tensor.astype("float32") if tensor.dtype in half else tensor).numpy()
-            for name, tensor in self.state_dict().items()
+            for name, tensor in (weights or self.state_dict()).items()
         }
 
     def load_weights(self, tensors: dict[str, np.ndarray], source) -> None:

@@ -1,8 +1,4 @@
-"""The processes of one run, and what they tell each other: NCCL between GPUs, Gloo between CPU processes.
-
-Each process reads its own block of the rows; gradients are averaged before the optimizer's step, so that all take
-the same step (data parallel: Li et al. 2020, section 2.2).
-"""
+"""The processes of one run, and what they tell each other: NCCL between GPUs, Gloo between CPU processes."""
 
 import contextlib
 import itertools
@@ -24,7 +20,6 @@ from ernie_from_scratch.parallel.launch import launched_processes
 COURTESY_SECONDS = 3
 POLL_SECONDS = 0.02
 ANSWER_SECONDS = 30
-BUCKET = 2**24  # gradients summed in one exchange, as numbers
 
 
 class LostContact(UserError):
@@ -50,7 +45,7 @@ class Processes:
         """This process as Paddle's launcher started it, connected with the others; alone without the launcher."""
         if launched_processes() == 1:
             return cls()
-        with _contact():
+        with contact():
             dist.init_parallel_env()
         return cls(dist.get_rank(), dist.get_world_size(), int(os.environ.get("PADDLE_LOCAL_RANK", 0)))
 
@@ -63,7 +58,7 @@ class Processes:
         if self.size == 1:
             return list(numbers)
         tensor = paddle.to_tensor(np.array(numbers, dtype="float64"))
-        with _contact():
+        with contact():
             dist.all_reduce(tensor)
         return tensor.tolist()
 
@@ -73,7 +68,7 @@ class Processes:
             return [value]
         values = []
         self.wait()
-        with _contact():
+        with contact():
             dist.all_gather_object(values, value)
         return values
 
@@ -84,7 +79,7 @@ class Processes:
         """
         if self.size == 1:
             return
-        with _contact():
+        with contact():
             store, key = core.create_or_get_global_tcp_store(), f"wait/{next(self._waits)}"
             here = _answer(lambda: store.add(key, 1))
             while here < self.size:
@@ -106,31 +101,6 @@ class Processes:
                     f"the processes differ in {name}: process 0 has {value}, process {others[0]} has {found}; "
                     "start all of them with the same command and the same files"
                 )
-
-    def mean_gradients(self, parameters):
-        """Replace each parameter's gradient by its mean over all processes."""
-        if self.size == 1:
-            return
-        with _contact():
-            for gradients in _buckets([p.grad for p in parameters if p.grad is not None]):
-                flat = paddle.concat([gradient.flatten() for gradient in gradients])
-                dist.all_reduce(flat)
-                parts = (flat / self.size).split([gradient.size for gradient in gradients])
-                for gradient, part in zip(gradients, parts, strict=True):
-                    gradient.set_value(part.reshape(gradient.shape))
-
-
-def _buckets(gradients):
-    """Gradients in lists of one number type and at most BUCKET numbers (or one gradient), in their order."""
-    bucket, size = [], 0
-    for gradient in gradients:
-        if bucket and (gradient.dtype != bucket[0].dtype or size + gradient.size > BUCKET):
-            yield bucket
-            bucket, size = [], 0
-        bucket.append(gradient)
-        size += gradient.size
-    if bucket:
-        yield bucket
 
 
 def _answer(ask):
@@ -154,7 +124,7 @@ def _answer(ask):
 
 
 @contextlib.contextmanager
-def _contact():
+def contact():
     """Turns the engine's error about a lost process into one line."""
     try:
         yield

@@ -16,7 +16,7 @@ import paddle
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.text.files import sha256_file
-from ernie_from_scratch.training.optimizer import load_optimizer_state, optimizer_state
+from ernie_from_scratch.training.optimizer import load_optimizer_state
 
 MANIFEST = "manifest.json"
 
@@ -33,6 +33,8 @@ def save_checkpoint(run_folder, step, model, optimizer, state):
     """Write `run_folder/model_{step}` and point `model_last` at it.
 
     Args:
+        model: has `config` and `state_dict()`.
+        optimizer: what `optimizer_state` returns.
         state: JSON-able dict with all else that a resume needs (sample position, metrics offset, settings).
 
     Returns:
@@ -49,12 +51,20 @@ def save_checkpoint(run_folder, step, model, optimizer, state):
         model.config.save(temporary)
         weights = {name: _as(tensor, paddle.float32) for name, tensor in model.state_dict().items()}
         paddle.save(weights, str(temporary / "model_state.pdparams"))
-        paddle.save(optimizer_state(model, optimizer), str(temporary / "optimizer.pdopt"))
+        paddle.save(optimizer, str(temporary / "optimizer.pdopt"))
         (temporary / "trainer_state.json").write_text(json.dumps({"step": step, **state}, indent=1))
         manifest = {file.name: sha256_file(file) for file in sorted(temporary.iterdir())}
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
-        for file in temporary.iterdir():
-            _fsync(file)
+        for path in (*temporary.iterdir(), temporary):
+            _fsync(path)
+        if target.exists():  # a damaged checkpoint of this step: the run came back to it
+            shutil.rmtree(target)
+        os.rename(temporary, target)
+        link = run_folder / ".writing_model_last"
+        link.unlink(missing_ok=True)
+        link.symlink_to(target.name)
+        os.replace(link, run_folder / "model_last")
+        _fsync(run_folder)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -63,14 +73,6 @@ def save_checkpoint(run_folder, step, model, optimizer, state):
                 "it continues from the last whole checkpoint"
             ) from error
         raise
-    if target.exists():  # a damaged checkpoint of this step: the run came back to it
-        shutil.rmtree(target)
-    os.rename(temporary, target)
-    link = run_folder / ".writing_model_last"
-    link.unlink(missing_ok=True)
-    link.symlink_to(target.name)
-    os.replace(link, run_folder / "model_last")
-    _fsync(run_folder)
     return target
 
 
@@ -125,14 +127,19 @@ def weights_checksum(model):
     return digest.hexdigest()
 
 
-def load_checkpoint(folder, model, optimizer):
-    """Restore model and optimizer from a checkpoint folder; returns the state dict that was saved with them."""
-    saved = paddle.load(str(folder / "model_state.pdparams"))
+def load_checkpoint(folder, model, optimizer, part=dict):
+    """Restore model and optimizer from a checkpoint folder; returns the state dict that was saved with them.
+
+    part: from whole tensors to those that this process holds, both {name: tensor}.
+    """
+    saved = part(paddle.load(str(folder / "model_state.pdparams")))
     own = model.state_dict()
     model.set_state_dict(
         {name: _as(tensor, own[name].dtype) for name, tensor in saved.items() if name in own}
     )
-    load_optimizer_state(model, optimizer, paddle.load(str(folder / "optimizer.pdopt")))
+    held = paddle.load(str(folder / "optimizer.pdopt"))
+    held |= {name: part(held[name]) for name in ("tensors", "master")}
+    load_optimizer_state(model, optimizer, held)
     return json.loads((folder / "trainer_state.json").read_text())
 
 

@@ -51,11 +51,6 @@ def check_degrees(settings, processes):
             f"{asked} asks for {product} process{'es' if product > 1 else ''} and {there}; "
             + _ways_out(settings, product, processes)
         )
-    if product > settings.dp_degree:
-        raise UserError(
-            f"{asked}: only dp_degree may be above 1 in this version; --dp_degree {product} --sharding_degree 1 "
-            "--mp_degree 1 --pp_degree 1 works"
-        )
 
 
 def _ways_out(settings, product, processes):

@@ -41,6 +41,12 @@ class MetricsLog:
         self._file.flush()
         self._scalars.append(row)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
     def close(self):
         self._file.close()
         self._scalars.close()

@@ -35,6 +35,11 @@ class Precision:
         if self.enabled and self.level == "O2":
             paddle.amp.decorate(models=model, optimizers=optimizer, level="O2", dtype=self.dtype)
 
+    def spread(self, over):
+        """Let `over`, from scaler to scaler, make several processes agree on the loss scale."""
+        if self.scaling:
+            self._scaler = over(self._scaler)
+
     @property
     def product_type(self):
         """The number type that matrix products are computed in."""

@@ -50,6 +50,10 @@ class PretrainSettings:
     )
     mp_degree: int = option(1, "processes that share out each layer's weights", aliases=("num_mp",))
     pp_degree: int = option(1, "processes that share out the layers", aliases=("num_pp",))
+    sharding_stage: int = option(
+        1, "what sharding_degree shares out: 1 optimizer state, 2 gradients too (on a GPU)", choices=(1, 2, 3)
+    )
+    offload: bool = option(False, "keep the shared out optimizer state in the machine's memory (on a GPU)")
     use_sharding: bool | None = option(
         None, "false refuses a sharding_degree above 1; default: what the degree says"
     )
@@ -126,7 +130,8 @@ class PretrainSettings:
     # a resumed run may change these without changing its result
     FREE: ClassVar[list] = (
         "output_dir checkpoint_steps save_steps keep logging_freq eval_freq eval_iters num_workers device "
-        "dp_degree sharding_degree mp_degree pp_degree use_sharding share_folder use_recompute max_bad_steps"
+        "dp_degree sharding_degree mp_degree pp_degree use_sharding sharding_stage offload share_folder use_recompute "
+        "max_bad_steps"
     ).split()
 
     def check(self, processes=None):
@@ -158,6 +163,8 @@ class PretrainSettings:
             raise UserError(
                 "--to_static and --use_recompute: the static graph keeps its activations; drop one of them"
             )
+        if self.to_static and self.sharding_degree * self.mp_degree * self.pp_degree > 1:
+            raise UserError("--to_static: works with dp_degree only; drop it, or leave the other degrees 1")
         self.decay_steps = self.decay_steps or self.max_steps
         if not 0 <= self.warmup_rate < 1:
             raise UserError(

@@ -1,0 +1,65 @@
+"""Runs in several processes started from a notebook: a short script, and what each process found."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import paddle
+import psutil
+
+from ernie_from_scratch.config import UserError
+
+
+def run_script(script: str, folder, processes: int = 2, seconds: float = 240) -> list[dict]:
+    """Run the Python text `script` in several processes, connected by Paddle's launcher, until all have ended.
+
+    On GPUs where there are as many, else on the CPU. The script finds `folder` in sys.argv[1]; the last line that
+    each process prints is a JSON object.
+
+    Args:
+        folder: for the script and what the processes print.
+
+    Returns:
+        These objects, in the order of ranks.
+
+    Raises:
+        UserError: a process failed, with the last line that it printed, or they took longer than `seconds`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "script.py").write_text(script, encoding="utf8")
+    environment = dict(os.environ)
+    if paddle.device.cuda.device_count() < processes:
+        environment |= {"PADDLE_DISTRI_BACKEND": "gloo", "OMP_NUM_THREADS": "1"}
+        # no card; the launcher counts the names, and wants one for each process
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(["-1"] * processes)
+    command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(processes)]
+    command += ["--log_dir", str(folder / "logs"), str(folder / "script.py"), str(folder)]
+    launcher = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        launcher.wait(seconds)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"not done after {seconds} s; {folder / 'logs'} holds what they printed") from None
+    finally:
+        if launcher.poll() is None:  # its processes are in sessions of their own
+            for process in [*psutil.Process(launcher.pid).children(recursive=True), launcher]:
+                process.kill()
+            launcher.wait()
+    logs = [folder / "logs" / f"workerlog.{rank}" for rank in range(processes)]
+    logs = [log.read_text(errors="replace") if log.exists() else "" for log in logs]
+    if launcher.returncode:
+        # one that fails takes the others down, which then complain about it
+        errors = [line for log in logs for line in log.splitlines() if "Error: " in line or "error: " in line]
+        raise UserError(f"a process failed: {errors[0] if errors else f'exit code {launcher.returncode}'}")
+    return [_last_object(log, rank) for rank, log in enumerate(logs)]
+
+
+def _last_object(log, rank):
+    lines = [line for line in log.splitlines() if line.startswith("{")]
+    if not lines:
+        raise UserError(f"process {rank} printed no JSON object; end the script with print(json.dumps(...))")
+    return json.loads(lines[-1])
