@@ -1,5 +1,6 @@
 """`ernie pretrain --dry_run`: true figures, nothing written, and the refusals of a real run."""
 
+import math
 import re
 
 import pytest
@@ -9,7 +10,7 @@ from small_corpus import make_corpus, run_settings
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.models import ErnieForPretraining
-from ernie_from_scratch.training.dry_run import dry_run, estimate_memory
+from ernie_from_scratch.training.dry_run import dry_run, step_memory
 from ernie_from_scratch.training.loop import pretrain
 from ernie_from_scratch.training.metrics import read_metrics
 from ernie_from_scratch.training.optimizer import parameter_count
@@ -83,16 +84,21 @@ def test_a_decoded_sample_of_each_split(lines):
 
 
 def test_memory_grows_as_it_should():
-    def total(parameters=1000, settings=None, **changes):
-        config = ErnieConfig.preset("tiny", **changes)
-        return estimate_memory(PretrainSettings(**(settings or {})), config, parameters).total
+    """The planner's figures (test_plan_memory_cpu.py measures them), for the settings of a run."""
 
-    base = total()
-    assert total(enable_recompute=True, num_hidden_layers=8) < 0.5 * total(num_hidden_layers=8)
-    assert total(settings={"micro_batch_size": 16}) == pytest.approx(2 * base, rel=0.01)
-    assert total(settings={"max_seq_len": 1024}) > 2 * base  # attention grows with the square
-    assert total(parameters=2000) - base == pytest.approx(1.15 * 16 * 1000)
-    assert total(attention_probs_dropout_prob=0.0) < base
+    def memory(settings=None, **changes):
+        chosen = dict(input_dir="i", output_dir="o", config_name="tiny", max_seq_len=128) | (settings or {})
+        degrees = [value for name, value in chosen.items() if name.endswith("degree")]
+        checked = PretrainSettings(**chosen).check(processes=math.prod(degrees))
+        return step_memory(checked, ErnieConfig.preset("tiny", **changes))
+
+    base = memory()
+    assert memory(enable_recompute=True, num_hidden_layers=8).total < memory(num_hidden_layers=8).total
+    assert 1.5 < memory({"micro_batch_size": 16}).activations / base.activations <= 2
+    assert memory({"max_seq_len": 256}).activations > 2 * base.activations  # attention grows with the square
+    assert memory({"sharding_degree": 2}).optimizer == base.optimizer / 2
+    assert memory({"mp_degree": 2}).weights < base.weights and memory({"pp_degree": 2}).weights < base.weights
+    assert memory(attention_probs_dropout_prob=0.0).total < base.total
 
 
 def test_the_command(corpus, tmp_path, capsys):

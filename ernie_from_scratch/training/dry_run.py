@@ -1,12 +1,15 @@
 """`ernie pretrain --dry_run`: what a run would be, without starting it."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import paddle
 
 from ernie_from_scratch.dataset.data import SPLITS
+from ernie_from_scratch.parallel.plan_job import Job, Layout
+from ernie_from_scratch.parallel.plan_memory import fullest_stage
+from ernie_from_scratch.parallel.plan_memory_cpu import cpu_memory
 from ernie_from_scratch.training.build import build_data, build_model, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.checkpoint import newest_checkpoint
 from ernie_from_scratch.training.device import select_device
@@ -14,45 +17,45 @@ from ernie_from_scratch.training.loop import real_tokens
 from ernie_from_scratch.training.optimizer import parameter_count
 from ernie_from_scratch.training.schedule import WarmupDecay
 
-ALLOCATOR = 1.15  # measured beside what the shapes say; `estimate_memory`
 
+def step_memory(settings, config):
+    """The planner's `Memory` of the fullest process at the peak of an optimizer step.
 
-@dataclass
-class Memory:
-    """Bytes: weights, gradients and AdamW's two moments; activations of one micro batch."""
-
-    state: float
-    activations: float
-
-    @property
-    def total(self):
-        return self.state + self.activations
-
-
-def estimate_memory(settings, config, parameters):
-    """Memory that a step needs at its peak, from shapes.
-
-    State is 16 bytes a parameter: weight, gradient and two moments in float32; under O2 weight and gradient in
-    half precision and a float32 master weight beside the moments, which is 16 again. For backward a layer keeps,
-    per token, 14 vectors of H and 3 of I (inputs of products, q, k, v, sums before the norms) and the attention
-    weights once, four times with dropout; with recompute only its input, and one layer at a time in full. The
-    scores [M, V] exist three times: themselves, their softmax, their gradient. 15 percent are added for passing
-    copies and the allocator. The counts are those of this package on a CPU in float32, where a growing process
-    was within 5 percent of the estimate (7 cases: 2 to 6 layers, H 128 to 768, 1,024 to 4,096 tokens, lengths
-    128 and 512, with and without dropout and recompute); a GPU keeps fewer copies.
+    On a GPU under --use_amp that of mixed precision, else that of float32; libraries, their buffers and what the
+    allocator does not give back are not counted.
     """
-    tokens, hidden = settings.micro_batch_size * settings.max_seq_len, config.hidden_size
-    size = 2 if settings.use_amp and paddle.get_device() != "cpu" else 4
-    copies = 4 if config.attention_probs_dropout_prob else 1
-    attention = copies * config.num_attention_heads * settings.max_seq_len
-    layer = tokens * size * (14 * hidden + 3 * config.intermediate_size + attention)
-    if config.enable_recompute:
-        layers = layer + config.num_hidden_layers * tokens * size * hidden
-    else:
-        layers = layer * config.num_hidden_layers
-    scores = 3 * tokens * settings.masked_lm_prob * config.vocab_size
-    around = size * (4 * tokens * hidden + scores)
-    return Memory(ALLOCATOR * 16 * parameters, ALLOCATOR * (layers + around))
+    if settings.use_amp and paddle.get_device() != "cpu":
+        precision = {"float16": "fp16", "bfloat16": "bf16"}[settings.amp_dtype]
+        job = Job(
+            config, settings.global_batch_size, settings.max_seq_len, precision, settings.masked_lm_prob
+        )
+        layout = Layout(
+            settings.dp_degree,
+            settings.sharding_degree,
+            settings.mp_degree,
+            settings.pp_degree,
+            settings.micro_batch_size,
+            config.enable_recompute,
+            settings.sharding_stage,
+            settings.offload,
+        )
+        return fullest_stage(job, layout)[1]
+    asked = round(settings.masked_lm_prob * settings.micro_batch_size * settings.max_seq_len)
+    stages = [
+        cpu_memory(
+            config,
+            settings.micro_batch_size,
+            settings.max_seq_len,
+            asked,
+            settings.mp_degree,
+            settings.pp_degree,
+            stage,
+            settings.accumulation,
+        )
+        for stage in range(settings.pp_degree)
+    ]
+    fullest = max(stages, key=lambda memory: memory.total)
+    return replace(fullest, optimizer=fullest.optimizer / settings.sharding_degree)
 
 
 def dry_run(settings, processes=None):
@@ -88,10 +91,11 @@ def dry_run(settings, processes=None):
     yield f"data       samples: {', '.join(f'{name} {size:,}' for name, size in sizes.items())}"
     epochs = settings.max_steps * batch / sizes["train"]
     yield f"run        {settings.max_steps:,} steps, {epochs:.4g} epochs{_start(settings)}"
-    memory = estimate_memory(settings, config, total)
+    memory = step_memory(settings, config)
     yield (
-        f"memory     about {_bytes(memory.total)} beside Paddle itself: {_bytes(memory.state)} weights, gradients and "
-        f"AdamW, {_bytes(memory.activations)} activations of a micro batch of full rows"
+        f"memory     about {_bytes(memory.total)} a process beside Paddle itself: {_bytes(memory.weights)} weights, "
+        f"{_bytes(memory.gradients)} gradients, {_bytes(memory.optimizer)} AdamW, {_bytes(memory.activations)} "
+        "activations of full rows"
     )
     yield f"device     {paddle.get_device()}"
     yield f"schedule   {settings.lr_decay_style}: {_rates(settings)}"
