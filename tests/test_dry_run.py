@@ -95,7 +95,8 @@ def test_memory_grows_as_it_should():
     base = memory()
     assert memory(enable_recompute=True, num_hidden_layers=8).total < memory(num_hidden_layers=8).total
     assert 1.5 < memory({"micro_batch_size": 16}).activations / base.activations <= 2
-    assert memory({"max_seq_len": 256}).activations > 2 * base.activations  # attention grows with the square
+    longer, more = memory({"max_seq_len": 256}), memory({"micro_batch_size": 16})
+    assert longer.activations > more.activations  # as many tokens; attention grows with the square
     assert memory({"sharding_degree": 2}).optimizer == base.optimizer / 2
     assert memory({"mp_degree": 2}).weights < base.weights and memory({"pp_degree": 2}).weights < base.weights
     assert memory(attention_probs_dropout_prob=0.0).total < base.total
