@@ -349,11 +349,12 @@ def main():
         batches = random_batches(rows, length)
         measure(title, size, batches, contenders, args.rounds, False, pythons, peak)
     if args.real_text:
-        lengths = real_lengths(args.real_text, args.vocab, 128, 8 * BATCHES)
-        batches = random_batches(8, 128, lengths)
-        fill = sum(b["attention_mask"].sum() for b in batches) / sum(b["input_ids"].size for b in batches)
-        title = f"4x312, 8 rows of real lengths up to 128, {fill:.0%} filled"
-        measure(title, "4x312", batches, contenders, args.rounds, True, pythons, peak)
+        for rows in (8, 32):
+            lengths = real_lengths(args.real_text, args.vocab, 128, rows * BATCHES)
+            batches = random_batches(rows, 128, lengths)
+            fill = sum(b["attention_mask"].sum() for b in batches) / sum(b["input_ids"].size for b in batches)
+            title = f"4x312, {rows} rows of real lengths up to 128, {fill:.0%} filled"
+            measure(title, "4x312", batches, contenders, args.rounds, True, pythons, peak)
     if args.curve_steps:
         same_curve(args.curve_steps)
     return None

@@ -50,7 +50,7 @@ def finish(settings, *more):
 def two(corpus, tmp_path_factory):
     """An uninterrupted run in two processes, each with accumulation: 4 micro batches of 4 rows a step."""
     folder = tmp_path_factory.mktemp("two") / "run"
-    said = finish(run_settings(corpus, folder, global_batch_size=16), "--nproc", "2")
+    said = finish(run_settings(corpus, folder, global_batch_size=16, device="cpu"), "--nproc", "2")
     assert "global step 12, loss" in said and "FLAGS" not in said
     return folder
 

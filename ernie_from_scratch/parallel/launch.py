@@ -100,8 +100,10 @@ def launch(settings, arguments, log_dir, on_cpu, stop, show):
         environment.setdefault("GLOO_SOCKET_IFNAME", interface_of(here))
     if settings.node_rank is not None:
         command += ["--rank", str(settings.node_rank)]
-    if on_cpu:
-        environment |= {"CUDA_VISIBLE_DEVICES": "", "PADDLE_DISTRI_BACKEND": "gloo"}
+    if on_cpu or environment.get("CUDA_VISIBLE_DEVICES") == "":
+        # as many GPUs that aren't there as processes: the launcher counts names, CUDA sees none
+        hidden = ",".join(["-1"] * settings.here)
+        environment |= {"CUDA_VISIBLE_DEVICES": hidden, "PADDLE_DISTRI_BACKEND": "gloo"}
     with open(log_dir / "launcher.log", "wb") as output:
         launcher = subprocess.Popen(
             [*command, str(SCRIPT), *arguments],
