@@ -52,7 +52,7 @@ def ring_steps(steps: Mapping[str, np.ndarray], theme: Theme = LIGHT):
     from matplotlib.colors import to_rgb
 
     processes, parts = next(iter(steps.values())).shape
-    figure, axes = new_figure(theme, 1.75 * len(steps) + 0.6, 0.3 * processes + 0.9, columns=len(steps))
+    figure, axes = new_figure(theme, 1.2 * len(steps) + 0.9, 0.3 * processes + 0.9, columns=len(steps))
     page = np.array(to_rgb(theme.page))
     for number, (ax, (title, table)) in enumerate(zip(axes, steps.items(), strict=True)):
         colors = np.empty([processes, parts, 3])

@@ -37,9 +37,10 @@ def cpu_memory(
 
     both_uses = words if pp_degree == 1 else 0  # the decoder's waits until the embeddings' is there too
     peaks = [
-        kept + 2 * scores + heads + (words if last else 0),  # backward of the decoder: scores and softmax
-        kept + scores + both_uses + layer_backward(config, rows, seq_len, mp_degree, recompute),
-        scores + both_uses + (words + entry if stage == 0 else 0),  # backward of the embeddings, the end
+        kept + heads + (4 if mp_degree > 1 else 2) * scores,  # of the loss: softmax, its gradient; parts of it too
+        kept + heads + scores + (words if last else 0),  # backward of the decoder
+        kept + both_uses + layer_backward(config, rows, seq_len, mp_degree, recompute),
+        both_uses + (words + entry if stage == 0 else 0),  # backward of the embeddings, the end
     ]
     batch = 8 * (2 * tokens + 2 * asked + rows)  # ids, types, positions, labels: int64
     return Memory(FLOAT * count, FLOAT * count, 2 * FLOAT * count, max(peaks) + batch)

@@ -1,0 +1,62 @@
+"""The memory formula for a CPU under tensor and pipeline parallelism, against real 2-process steps, within 10 %."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ernie_from_scratch.config import ErnieConfig
+from ernie_from_scratch.parallel.plan_memory_cpu import cpu_memory
+
+WORKER = Path(__file__).with_name("plan_measure_parallel.py")
+SIZES = {
+    "small": {"preset": "tiny", "rows": 8, "seq_len": 128, "asked": 152, "num_hidden_layers": 4},
+    "wide": {
+        "preset": "tiny",
+        "rows": 2,
+        "seq_len": 64,
+        "asked": 19,
+        "hidden_size": 256,
+        "intermediate_size": 1024,
+    },
+    "long": {"preset": "tiny", "rows": 2, "seq_len": 512, "asked": 150, "num_attention_heads": 8},
+}
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("degrees", [{"mp": 2}, {"pp": 2}], ids=["mp2", "pp2"])
+def test_within_ten_percent(size, degrees, tmp_path):
+    case = SIZES[size] | NO_DROPOUT | {"micro_batches": 4, "degrees": degrees}
+    (tmp_path / "case.json").write_text(json.dumps(case))
+    command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
+    subprocess.run(
+        [*command, "--log_dir", str(tmp_path / "logs"), str(WORKER), str(tmp_path)],
+        env=dict(os.environ, PADDLE_DISTRI_BACKEND="gloo", OMP_NUM_THREADS="1"),
+        capture_output=True,
+        check=True,
+        timeout=300,
+    )
+    fields = {
+        name: case[name]
+        for name in case.keys() - {"preset", "rows", "seq_len", "asked", "micro_batches", "degrees"}
+    }
+    config = ErnieConfig.preset(case["preset"], **fields)
+    for rank in (0, 1):
+        found = json.loads((tmp_path / f"{rank}.json").read_text())
+        predicted = cpu_memory(
+            config,
+            case["rows"],
+            case["seq_len"],
+            case["asked"],
+            mp_degree=degrees.get("mp", 1),
+            pp_degree=degrees.get("pp", 1),
+            stage=found["stage"],
+            micro_batches=4,
+        )
+        print(size, degrees, rank, f"{predicted.total / found['peak'] - 1:+.1%}", predicted, found["peak"])
+        assert predicted.total == pytest.approx(found["peak"], rel=0.1)
