@@ -19,7 +19,7 @@ def cpu_memory(
     Numpy's dropout marks are included. The libraries, their buffers and what malloc does not give back are not: at the
     width of ERNIE base the whole process grew by 1.2 to 1.3 times as much. `asked` are the masked tokens M of a micro
     batch; the scores of the micro batch before are taken to be gone. `recompute`: as config.enable_recompute unless
-    given. Measured for one process; degrees divide what Fleet's layers divide.
+    given. Measured for one process and for two, with layers split (mp 2) or dealt out (pp 2).
     """
     recompute = config.enable_recompute if recompute is None else recompute
     count = stage_parameters(config, mp_degree, pp_degree, stage)
