@@ -31,8 +31,8 @@ class LaunchSettings:
 
     nproc: int | None = option(
         None,
-        "start so many processes on this machine's CPU (on its GPUs with --device gpu)",
-        ("nproc_per_node",),
+        "start so many processes on this machine: on its GPUs where Paddle sees some, else on its CPU",
+        aliases=("nproc_per_node",),
     )
     gpus: str | None = option(None, "start one process on each of these GPUs: 0,1,2,3", aliases=("devices",))
     nnodes: int = option(1, "machines; start the same command on each")
