@@ -30,7 +30,7 @@ from ernie_from_scratch.text.spans import ENTITY_START, ENTITY_TYPES, PHRASE_STA
 
 def rows(count=50, start=5.0):
     found = [
-        {"step": s, "loss": start / s**0.5, "learning_rate": 1e-3 * s, "grad_norm": 1.0, "tokens": 100}
+        {"step": s, "loss": start / s**0.5, "learning_rate": 1e-3 * s, "grad_norm": 1.0, "tokens": 100 * s}
         for s in range(1, count + 1)
     ]
     return found + [{"step": count, "eval": "valid", "loss": 2.5, "masked_accuracy": 0.25}]
@@ -49,7 +49,7 @@ def test_columns_keep_training_and_evaluation_apart():
     steps, loss = column(rows(3), "step", "loss")
     assert steps.tolist() == [1, 2, 3] and loss == pytest.approx([5, 5 / 2**0.5, 5 / 3**0.5])
     assert [values.tolist() for values in column(rows(3), "step", "loss", "valid")] == [[3], [2.5]]
-    assert column(rows(3), "tokens", "loss")[0].tolist() == [100, 200, 300]  # summed up
+    assert column(rows(3), "tokens", "loss")[0].tolist() == [100, 200, 300]  # all that were read so far
     assert column(rows(3), "step", "sop_loss")[0].size == 0
 
 

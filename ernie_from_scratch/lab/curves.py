@@ -48,13 +48,9 @@ def column(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The (x, y) pairs of the rows that have both, as two float arrays of equal length.
 
-    `split` names an evaluation ("valid", "dev", ...); None means the training rows. The `tokens` of a row
-    count from the row before, so as x they are summed up.
+    `split` names an evaluation ("valid", "dev", ...); None means the training rows.
     """
     rows = [row for row in rows if row.get("eval") == split]
-    if x == "tokens":
-        sums = np.cumsum([row.get("tokens") or 0 for row in rows])
-        rows = [{**row, "tokens": total} for row, total in zip(rows, sums, strict=True)]
     pairs = [(row[x], row[y]) for row in rows if row.get(x) is not None and row.get(y) is not None]
     return tuple(np.array(pairs, dtype=float).reshape(-1, 2).T)
 
