@@ -37,7 +37,9 @@ def cpu_memory(
 
     both_uses = words if pp_degree == 1 else 0  # the decoder's waits until the embeddings' is there too
     peaks = [
-        kept + heads + (4 if mp_degree > 1 else 2) * scores,  # of the loss: softmax, its gradient; parts of it too
+        kept
+        + heads
+        + (4 if mp_degree > 1 else 2) * scores,  # of the loss: softmax, its gradient; parts of it too
         kept + heads + scores + (words if last else 0),  # backward of the decoder
         kept + both_uses + layer_backward(config, rows, seq_len, mp_degree, recompute),
         both_uses + (words + entry if stage == 0 else 0),  # backward of the embeddings, the end
