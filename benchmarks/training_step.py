@@ -213,15 +213,11 @@ class Contender:
 
 def flops(size: str, batches: list[dict]) -> float:
     """Floating point operations of the products in one step, forward and backward, real tokens only."""
-    layers, hidden, _ = SIZES[size]
-    total = 0.0
-    for batch in batches:
-        held = batch["attention_mask"].sum(1)  # [B]
-        masked, rows = len(batch["masked_positions"]), len(held)
-        encoder = layers * (24 * hidden**2 * held.sum() + 4 * hidden * (held.astype(float) ** 2).sum())
-        heads = 2 * masked * hidden * (hidden + VOCABULARY) + 2 * rows * hidden * (hidden + 2)
-        total += 3 * (encoder + heads)
-    return total / len(batches)
+    from ernie_from_scratch.config import ErnieConfig
+    from ernie_from_scratch.training.flops import step_flops
+
+    config = ErnieConfig(**configuration(size, 0.1))
+    return statistics.mean(step_flops(config, batch) for batch in batches)
 
 
 def gemm_peak() -> float:

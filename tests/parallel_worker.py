@@ -3,7 +3,6 @@
 Paddle's launcher starts it as `parallel_worker.py FOLDER`, with case.json in FOLDER and batches.pkl beside it.
 """
 
-import contextlib
 import json
 import os
 import pickle
@@ -18,8 +17,9 @@ import ernie_from_scratch  # noqa: F401  (applies the process settings before pa
 import paddle
 
 from ernie_from_scratch.config import ErnieConfig
+from ernie_from_scratch.dataset.collate import real_tokens
 from ernie_from_scratch.models import ErnieForPretraining
-from ernie_from_scratch.parallel.network import ParallelNetwork
+from ernie_from_scratch.parallel.network import Float32, ParallelNetwork
 from ernie_from_scratch.parallel.sharding import parallel_optimizer
 from ernie_from_scratch.parallel.strategy import Strategy
 from ernie_from_scratch.parallel.whole import gather, part
@@ -34,16 +34,6 @@ from ernie_from_scratch.training.schedule import WarmupDecay
 from ernie_from_scratch.training.seeds import micro_batch_seed
 
 STEPS, HALF, SEED = 20, 10, 5
-
-
-class Float32:
-    """The part of `training.precision.Precision` that a step calls, without half precision."""
-
-    def autocast(self):
-        return contextlib.nullcontext()
-
-    def scale(self, loss):
-        return loss
 
 
 def build(case):
@@ -135,11 +125,6 @@ class Parallel(Plain):
 
     def evaluate(self, batch):
         return evaluated(self.network, batch)
-
-
-def real_tokens(batch):
-    mask = batch["attention_mask"]
-    return batch["input_ids"].size if mask is None else int(mask.sum())
 
 
 def journey(run, batches, folder, half=None):

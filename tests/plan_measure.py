@@ -22,6 +22,17 @@ def held():
     return core.host_memory_stat_current_value("Allocated", 0)
 
 
+def made_up_batch(config, rows, seq_len, asked):
+    rng = np.random.default_rng(1)
+    return {
+        "input_ids": rng.integers(1, config.vocab_size, (rows, seq_len)),  # [B, L]
+        "token_type_ids": np.zeros((rows, seq_len), "int64"),  # [B, L]
+        "masked_positions": np.sort(rng.choice(rows * seq_len, asked, replace=False)),  # [M]
+        "masked_lm_labels": rng.integers(0, config.vocab_size, asked),  # [M]
+        "next_sentence_label": np.zeros(rows, "int64"),  # [B]
+    }
+
+
 def measure(preset, rows, seq_len, asked, **fields):
     gc.collect()
     before = held()
@@ -29,14 +40,7 @@ def measure(preset, rows, seq_len, asked, **fields):
     model = efs.ErnieForPretraining(config)
     model.train()
     optimizer = build_optimizer(model, 1e-4)
-    rng = np.random.default_rng(1)
-    batch = {
-        "input_ids": rng.integers(1, config.vocab_size, (rows, seq_len)),  # [B, L]
-        "token_type_ids": np.zeros((rows, seq_len), "int64"),  # [B, L]
-        "masked_positions": np.sort(rng.choice(rows * seq_len, asked, replace=False)),  # [M]
-        "masked_lm_labels": rng.integers(0, config.vocab_size, asked),  # [M]
-        "next_sentence_label": np.zeros(rows, "int64"),  # [B]
-    }
+    batch = made_up_batch(config, rows, seq_len, asked)
     for _ in range(3):
         core.host_memory_stat_reset_peak_value("Allocated", 0)
         tracemalloc.start()

@@ -38,7 +38,7 @@ def run(args):
         only_show = convert(args.dry_run, bool)
     except ValueError as expected:
         raise UserError(f"wrong value: --dry_run is {args.dry_run!r}; give {expected}") from None
-    processes = several.here * several.nnodes if several.here and launched_processes() == 1 else None
+    processes = several.processes if launched_processes() == 1 else None
     if only_show:
         from ernie_from_scratch.training.dry_run import dry_run
 

@@ -10,6 +10,7 @@ import paddle
 import psutil
 
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.parallel.launch import on_cpu_alone
 
 
 def run_script(script: str, folder, processes: int = 2, seconds: float = 240) -> list[dict]:
@@ -32,9 +33,7 @@ def run_script(script: str, folder, processes: int = 2, seconds: float = 240) ->
     (folder / "script.py").write_text(script, encoding="utf8")
     environment = dict(os.environ)
     if paddle.device.cuda.device_count() < processes:
-        environment |= {"PADDLE_DISTRI_BACKEND": "gloo", "OMP_NUM_THREADS": "1"}
-        # no card; the launcher counts the names, and wants one for each process
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(["-1"] * processes)
+        environment |= on_cpu_alone(processes) | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(processes)]
     command += ["--log_dir", str(folder / "logs"), str(folder / "script.py"), str(folder)]
     launcher = subprocess.Popen(

@@ -3,7 +3,6 @@
 Started by Paddle's launcher as a script, this file is one of the processes.
 """
 
-import contextlib
 import json
 import pickle
 import sys
@@ -25,7 +24,7 @@ from ernie_from_scratch.dataset.data import PretrainingData
 from ernie_from_scratch.lab.demo.settings import DemoSettings
 from ernie_from_scratch.lab.demo.text_stages import write_prepared, write_recipe, write_vocabulary
 from ernie_from_scratch.lab.parallel_runs import run_script
-from ernie_from_scratch.parallel.network import ParallelNetwork
+from ernie_from_scratch.parallel.network import Float32, ParallelNetwork
 from ernie_from_scratch.parallel.sharding import parallel_optimizer
 from ernie_from_scratch.parallel.strategy import Strategy
 from ernie_from_scratch.parallel.whole import gather
@@ -110,16 +109,6 @@ def train_in_processes(config, batches, folder, **degrees):
     return reports, paddle.load(str(folder / "whole.pdparams"))
 
 
-class _Float32:
-    """What a step asks of `training.precision.Precision`, without half precision."""
-
-    def autocast(self):
-        return contextlib.nullcontext()
-
-    def scale(self, loss):
-        return loss
-
-
 def _record_passes():
     """A list that Fleet's pipeline fills: [kind, number, start, end] of each pass, by the clock of this machine."""
     passes, counts, places = [], {"F": 0, "B": 0}, PipelineParallelMicroStepLocations
@@ -154,7 +143,7 @@ def main(folder):
         counts.update(F=0, B=0)
         mine = range(strategy.data_rank, len(micro_batches), strategy.data_world)
         seeds = [micro_batch_seed(SEED, step, number) for number in mine]
-        found, _ = network.train_step([micro_batches[number] for number in mine], seeds, _Float32())
+        found, _ = network.train_step([micro_batches[number] for number in mine], seeds, Float32())
         losses.append(float(found[0]))
         optimizer.step()
         optimizer.clear_grad()

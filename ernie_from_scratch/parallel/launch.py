@@ -69,6 +69,11 @@ class LaunchSettings:
             return len(self.gpu_numbers)
         return self.nproc or (1 if self.nnodes > 1 else None)
 
+    @property
+    def processes(self):
+        """Processes on all machines; None when no flag asks for several."""
+        return self.here and self.here * self.nnodes
+
 
 def launch(settings, arguments, log_dir, on_cpu, stop, show):
     """Run `ernie ARGUMENTS` in the processes that `settings` describe; returns when all have ended.
@@ -101,9 +106,7 @@ def launch(settings, arguments, log_dir, on_cpu, stop, show):
     if settings.node_rank is not None:
         command += ["--rank", str(settings.node_rank)]
     if on_cpu or environment.get("CUDA_VISIBLE_DEVICES") == "":
-        # as many GPUs that aren't there as processes: the launcher counts names, CUDA sees none
-        hidden = ",".join(["-1"] * settings.here)
-        environment |= {"CUDA_VISIBLE_DEVICES": hidden, "PADDLE_DISTRI_BACKEND": "gloo"}
+        environment |= on_cpu_alone(settings.here)
     with open(log_dir / "launcher.log", "wb") as output:
         launcher = subprocess.Popen(
             [*command, str(SCRIPT), *arguments],
@@ -122,6 +125,12 @@ def launch(settings, arguments, log_dir, on_cpu, stop, show):
         if stop.requested and code == -signal.SIGTERM:
             raise KeyboardInterrupt  # before they could train
         raise UserError(_reason(log_dir, rank, code))
+
+
+def on_cpu_alone(processes):
+    """Environment in which Paddle's launcher starts so many processes on the CPU, whatever GPUs there are."""
+    # the launcher counts names, one for each process; CUDA sees none
+    return {"CUDA_VISIBLE_DEVICES": ",".join(["-1"] * processes), "PADDLE_DISTRI_BACKEND": "gloo"}
 
 
 def address_towards(master):
@@ -169,7 +178,7 @@ def _watch(launcher, log_dir, stop, show):
         if stop.requested and not told:
             _tell_to_stop(launcher)
             told = True
-        if not position and time.monotonic() > waiting and not (log_dir / "workerlog.0").exists():
+        if time.monotonic() > waiting and not (log_dir / "workerlog.0").exists():
             show(f"waiting for the other machines; {log_dir / 'launcher.log'} has what the launcher says")
             waiting = time.monotonic() + 60
         time.sleep(POLL_SECONDS)

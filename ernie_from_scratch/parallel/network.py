@@ -3,6 +3,8 @@
 B batch, L sequence, H hidden, V vocabulary, M masked positions.
 """
 
+import contextlib
+
 import paddle
 import paddle.distributed as dist
 from paddle import nn
@@ -10,6 +12,16 @@ from paddle.distributed.fleet.utils.hybrid_parallel_util import fused_allreduce_
 
 from ernie_from_scratch.parallel.pipeline import Pipeline
 from ernie_from_scratch.parallel.tensor import gather_scores, split_layers
+
+
+class Float32:
+    """What `train_step` asks of a precision, without half precision and loss scale."""
+
+    def autocast(self):
+        return contextlib.nullcontext()
+
+    def scale(self, loss):
+        return loss
 
 
 class ParallelNetwork(nn.Layer):

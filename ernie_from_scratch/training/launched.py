@@ -24,7 +24,7 @@ def pretrain_launched(settings, several, quiet=False):
     Raises:
         UserError: settings that can't work, or a process that failed.
     """
-    settings.check(several.here * several.nnodes)
+    settings.check(several.processes)
     corpus_prefixes(settings.input_dir)
     if several.gpus is not None:
         for number in several.gpu_numbers:

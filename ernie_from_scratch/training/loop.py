@@ -254,12 +254,6 @@ def objective(settings, model):
     return lambda _, batch: pretraining_losses(network, batch)
 
 
-def real_tokens(batch):
-    """Tokens of a batch that are not padding."""
-    mask = batch["attention_mask"]
-    return int(batch["input_ids"].size if mask is None else mask.sum())
-
-
 def pretrain(settings, quiet=False):
     """Run or continue the pretraining that `settings` describes.
 
