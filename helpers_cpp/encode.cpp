@@ -84,6 +84,7 @@ void WordSet::fill(CodePointView text, const Boundaries& known) {
     text_ = text;
     used_ = 0;
     ++sentence_;
+    lengths_.fill(0);
     const size_t length = text.size();
     const auto is_edge = [&](size_t p) { return p == length || known.soft[p] || (!known.plain && known.hard[p]); };
     if (slots_.size() < 2 * length || sentence_ == 0) {
@@ -96,6 +97,7 @@ void WordSet::fill(CodePointView text, const Boundaries& known) {
         end = start + 1;
         while (!is_edge(end)) ++end;
         if (end - start < 2) continue;
+        lengths_[text[start] % lengths_.size()] |= length_bit(end - start);
         size_t i = hash(text.substr(start, end - start)) & (slots_.size() - 1);
         while (slots_[i].sentence == sentence_) i = (i + 1) & (slots_.size() - 1);
         slots_[i] = {sentence_, static_cast<uint32_t>(start), static_cast<uint32_t>(end - start)};
@@ -103,7 +105,15 @@ void WordSet::fill(CodePointView text, const Boundaries& known) {
     }
 }
 
+size_t WordSet::longest_from(char32_t c) const {
+    const uint32_t lengths = lengths_[c % lengths_.size()];
+    if (lengths == 0) return 0;
+    const size_t longest = 31 - static_cast<size_t>(__builtin_clz(lengths));
+    return longest == LONGEST_TOLD ? SIZE_MAX : longest;
+}
+
 bool WordSet::contains(CodePointView word) const {
+    if (!(lengths_[word[0] % lengths_.size()] & length_bit(word.size()))) return false;  // most are told from here
     size_t i = hash(word) & (slots_.size() - 1);
     for (; slots_[i].sentence == sentence_; i = (i + 1) & (slots_.size() - 1))
         if (slots_[i].length == word.size() && text_.substr(slots_[i].start, slots_[i].length) == word) return true;
@@ -228,9 +238,10 @@ void Encoder::mark_by_set(CodePointView text) {
             ++i;
             continue;
         }
+        const size_t longest = words_.longest_from(pieces_.text_of(tokens_[i].id)[0]);
         joined_.clear();
         size_t count = 0;
-        for (; count < LONGEST_MARKED_WORD && i + count < n; ++count) {
+        for (; count < LONGEST_MARKED_WORD && i + count < n && joined_.size() < longest; ++count) {
             joined_ += pieces_.text_of(tokens_[i + count].id);
             ends[count] = joined_.size();
         }

@@ -2,6 +2,8 @@
 // The same arrays as ernie_from_scratch/text/encode.py, PythonEncoder.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -41,6 +43,7 @@ class WordSet {
 public:
     void fill(CodePointView text, const Boundaries& known);
     bool contains(CodePointView word) const;
+    size_t longest_from(char32_t c) const;  // no word that begins with c has more characters
     bool empty() const { return used_ == 0; }
 
 private:
@@ -48,7 +51,10 @@ private:
         uint32_t sentence = 0, start = 0, length = 0;
     };
     static uint64_t hash(CodePointView word);
+    static constexpr size_t LONGEST_TOLD = 31;
+    static uint32_t length_bit(size_t length) { return 1u << std::min(length, LONGEST_TOLD); }
     std::vector<Slot> slots_{64};
+    std::array<uint32_t, 256> lengths_{};  // of the words by their first character's last byte
     CodePointView text_;
     uint32_t sentence_ = 0;
     size_t used_ = 0;

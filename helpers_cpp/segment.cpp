@@ -13,7 +13,6 @@ namespace py = pybind11;
 namespace efs {
 namespace {
 
-constexpr size_t WINDOW = 64;  // characters whose places in the dictionary are fetched into the cache together
 constexpr double MINUS_INFINITY = -std::numeric_limits<double>::infinity();
 enum State { B, E, M, S };  // alphabetical: the later letter wins a tie
 constexpr State PREVIOUS[4][2] = {{E, S}, {B, M}, {B, M}, {E, S}};
@@ -30,7 +29,7 @@ bool is_digit(char32_t c) { return c >= U'0' && c <= U'9'; }
 
 }  // namespace
 
-Trie::Trie() : roots_(0x10000), slots_(1 << 12), filter_((size_t{1} << FILTER_BITS) / 64) {}
+Trie::Trie() : first_weights_(DIRECT, NAN), slots_(1 << 12), filter_((size_t{1} << FILTER_BITS) / 64) {}
 
 Trie::Slot& Trie::slot(uint64_t key) {
     size_t i = index_of(key);
@@ -46,53 +45,62 @@ void Trie::grow() {
         if (one.key != 0) slot(one.key) = one;
 }
 
-uint32_t Trie::new_node() {
-    if (nodes_ + 1 >= 1u << NODE_BITS) throw py::value_error("too many words for one dictionary");
-    return ++nodes_;
-}
-
 Trie::Place Trie::next(uint32_t node, char32_t c) const {
     const uint64_t key = key_of(node, c);
     for (size_t i = index_of(key); slots_[i].key != 0; i = (i + 1) & (slots_.size() - 1))
-        if (slots_[i].has(key)) return {slots_[i].node(), slots_[i].weight};
+        if (slots_[i].has(key)) return {slots_[i].node(), slots_[i].children, weights_[slots_[i].weight]};
     return {};
 }
 
+uint32_t Trie::make_child(uint32_t node, char32_t c) {
+    if ((used_ + 1) * 2 > slots_.size()) grow();
+    const uint64_t key = key_of(node, c);
+    Slot& one = slot(key);
+    if (one.key == 0) {
+        if (nodes_ >= 1u << NODE_BITS) throw py::value_error("too many words for one dictionary");
+        one.key = key | nodes_++;
+        ++used_;
+    }
+    return one.node();
+}
+
 uint32_t Trie::make_node(CodePointView text) {
-    if (text[0] >= roots_.size()) roots_.resize(text[0] + 1);
-    Place& root = roots_[text[0]];
-    if (root.node == 0) root.node = new_node();
-    uint32_t node = root.node;
-    for (char32_t c : text.substr(1)) {
-        const uint64_t key = key_of(node, c);
-        if ((used_ + 1) * 2 > slots_.size()) grow();
-        Slot& one = slot(key);
-        if (one.key == 0) {
-            one.key = key | new_node();
-            ++used_;
-            const uint64_t bit = filter_bit(key);
-            filter_[bit >> 6] |= uint64_t{1} << (bit & 63);
-        }
-        node = one.node();
+    uint32_t node = text[0] < DIRECT ? first_node(text[0]) : make_child(0, text[0]);
+    if (text.size() > 1) {
+        const uint64_t bit = filter_bit(text[0], text[1]);
+        filter_[bit >> 6] |= uint64_t{1} << (bit & 63);
+    }
+    for (size_t i = 1, parent = 0; i < text.size(); ++i) {
+        if (i > 1) slot(key_of(static_cast<uint32_t>(parent), text[i - 1])).children |= child_bit(text[i]);
+        parent = node;
+        node = make_child(node, text[i]);
     }
     return node;
 }
 
 uint32_t Trie::find(CodePointView text) const {
     if (text.empty()) return 0;
-    uint32_t node = first(text[0]).node;
+    uint32_t node = first_node(text[0]);
     for (size_t i = 1; i < text.size() && node != 0; ++i) node = next(node, text[i]).node;
     return node;
 }
 
-void Trie::set_weights(const std::vector<double>& by_node) {
-    for (Place& root : roots_)
-        if (root.node != 0) root.weight = by_node[root.node];
+void Trie::set_weights(const std::vector<int64_t>& frequencies, double log_total) {
+    std::unordered_map<int64_t, uint32_t> numbers;
+    weights_.assign(1, NAN);
+    const auto number_of = [&](int64_t frequency) {
+        if (frequency <= 0) return uint32_t{0};
+        const auto [found, is_new] = numbers.try_emplace(frequency, static_cast<uint32_t>(weights_.size()));
+        if (is_new) weights_.push_back(std::log(static_cast<double>(frequency)) - log_total);
+        return found->second;
+    };
+    for (char32_t c = 0; c < DIRECT; ++c) first_weights_[c] = weights_[number_of(frequencies[first_node(c)])];
     for (Slot& one : slots_)
-        if (one.key != 0) one.weight = by_node[one.node()];
+        if (one.key != 0) one.weight = number_of(frequencies[one.node()]);
 }
 
-Segmenter::Segmenter(const CodePoints& dictionary, HmmTables hmm) : hmm_(std::move(hmm)) {
+Segmenter::Segmenter(const CodePoints& dictionary, HmmTables hmm)
+    : frequencies_(trie_.size(), NOTHING), hmm_(std::move(hmm)) {
     if (hmm_.emission.size() != HAN_COUNT) throw py::value_error("emission table of the wrong size");
     size_t line_start = 0, number = 0;
     while (line_start < dictionary.size()) {
@@ -116,7 +124,9 @@ Segmenter::Segmenter(const CodePoints& dictionary, HmmTables hmm) : hmm_(std::mo
 
 void Segmenter::insert(CodePointView word, int64_t frequency) {
     const uint32_t node = trie_.make_node(word);
-    frequencies_.resize(trie_.size(), NO_WORD);
+    frequencies_.resize(trie_.size(), BEGINNING);
+    int64_t& first = frequencies_[trie_.find(word.substr(0, 1))];
+    first = std::max(first, BEGINNING);
     frequencies_[node] = frequency;
     total_ += frequency;
     weighed_ = false;
@@ -131,11 +141,16 @@ void Segmenter::add_word(const CodePoints& word, int64_t frequency, int type) {
 
 std::optional<int64_t> Segmenter::frequency(CodePointView word) const {
     const uint32_t node = trie_.find(word);
-    if (node == 0) return std::nullopt;
+    if (node == 0 || frequencies_[node] == NOTHING) return std::nullopt;
     return std::max<int64_t>(frequencies_[node], 0);
 }
 
-bool Segmenter::is_word(CodePointView text) const { return frequencies_[trie_.find(text)] > 0; }
+bool Segmenter::is_word(CodePointView text, const Trie::Place* pairs) const {
+    Trie::Place place = pairs[0];
+    for (size_t i = 2; i < text.size() && place.node != 0; ++i)
+        place = Trie::may_go_on(place, text[i]) ? trie_.next(place.node, text[i]) : Trie::Place{};
+    return !std::isnan(place.weight);
+}
 
 int Segmenter::type_of(CodePointView word) const {
     const auto found = types_.find(CodePoints(word));
@@ -144,59 +159,64 @@ int Segmenter::type_of(CodePointView word) const {
 
 void Segmenter::weigh() {
     const double log_total = std::log(static_cast<double>(total_));
-    std::vector<double> weights(frequencies_.size(), NAN);
-    for (size_t node = 1; node < weights.size(); ++node)
-        if (frequencies_[node] > 0) weights[node] = std::log(static_cast<double>(frequencies_[node])) - log_total;
-    trie_.set_weights(weights);
+    trie_.set_weights(frequencies_, log_total);
     unknown_weight_ = 0.0 - log_total;
     weighed_ = true;
 }
 
+// The places of all pairs of neighbours: first all are asked for, then all are read.
+void Segmenter::look_up(CodePointView text) {
+    const size_t n = text.size();
+    if (pairs_.size() < n) pairs_.resize(n);
+    for (size_t i = 0; i + 1 < n; ++i) {
+        const bool may = trie_.may_begin(text[i], text[i + 1]);
+        trie_.prefetch(Trie::direct_node(text[i]), text[i + 1], may);
+        pairs_[i].node = may;
+    }
+    for (size_t i = 0; i + 1 < n; ++i) {
+        pairs_[i] = pairs_[i].node ? trie_.second(text[i], text[i + 1]) : Trie::Place{};
+        if (i + 2 < n && Trie::may_go_on(pairs_[i], text[i + 2])) trie_.prefetch(pairs_[i].node, text[i + 2]);
+    }
+    if (n > 0) pairs_[n - 1] = {};
+}
+
 // ends_[i] = where the word that starts at i ends on the most probable path; the longer word wins a tie.
-void Segmenter::find_best_path(CodePointView block) {
+// `pairs` are the places of the block's neighbours.
+void Segmenter::find_best_path(CodePointView block, const Trie::Place* pairs) {
     const size_t n = block.size();
-    scores_.resize(n + 1);
-    ends_.resize(n);
+    if (ends_.size() < n) {
+        scores_.resize(n + 1);
+        ends_.resize(n);
+    }
     scores_[n] = 0.0;
-    std::array<Trie::Place, WINDOW> places;
-    std::array<bool, WINDOW> goes_on;
-    for (size_t window_end = n; window_end > 0;) {
-        const size_t window = window_end > WINDOW ? window_end - WINDOW : 0;
-        for (size_t i = window; i < window_end; ++i) {  // the dictionary is out of the cache: ask for all places first
-            const Trie::Place place = places[i - window] = trie_.first(block[i]);
-            const bool may = place.node != 0 && i + 1 < n && trie_.may_have(place.node, block[i + 1]);
-            goes_on[i - window] = may;
-            if (may) trie_.prefetch(place.node, block[i + 1]);
-        }
-        for (size_t start = window_end; start-- > window;) {
-            Trie::Place place = places[start - window];
-            bool more = goes_on[start - window];
-            double best = MINUS_INFINITY;
-            size_t best_end = 0;
-            for (size_t end = start + 1;; ++end) {
-                const double score = place.weight + scores_[end];
-                if (score >= best) {  // never for the NAN of what is no word
-                    best = score;
-                    best_end = end;
-                }
-                if (!more) break;
-                place = trie_.next(place.node, block[end]);
-                if (place.node == 0) break;
-                more = end + 1 < n && trie_.may_have(place.node, block[end + 1]);
+    for (size_t start = n; start-- > 0;) {
+        double best = MINUS_INFINITY;
+        size_t best_end = 0;
+        const auto take_better = [&](double weight, size_t end) {
+            const double score = weight + scores_[end];
+            if (score >= best) {  // never for the NAN of what is no word
+                best = score;
+                best_end = end;
             }
-            if (best_end == 0) {
-                best = unknown_weight_ + scores_[start + 1];
-                best_end = start + 1;
-            }
-            scores_[start] = best;
-            ends_[start] = static_cast<uint32_t>(best_end);
+        };
+        take_better(trie_.first_weight(block[start]), start + 1);
+        size_t end = start + 2;
+        for (Trie::Place place = pairs[start]; place.node != 0 && end <= n; ++end) {
+            take_better(place.weight, end);
+            if (end == n || !Trie::may_go_on(place, block[end])) break;
+            place = trie_.next(place.node, block[end]);
         }
-        window_end = window;
+        if (best_end == 0) {
+            best = unknown_weight_ + scores_[start + 1];
+            best_end = start + 1;
+        }
+        scores_[start] = best;
+        ends_[start] = static_cast<uint32_t>(best_end);
     }
 }
 
-void Segmenter::cut_block(CodePointView block, uint8_t* starts) {
-    find_best_path(block);
+void Segmenter::cut_block(CodePointView block, const Trie::Place* pairs, uint8_t* starts) {
+    find_best_path(block, pairs);
     const size_t n = block.size();
     for (size_t start = 0; start < n;) {
         if (ends_[start] - start > 1) {
@@ -206,13 +226,13 @@ void Segmenter::cut_block(CodePointView block, uint8_t* starts) {
         }
         size_t end = start;
         while (end < n && ends_[end] - end == 1) ++end;
-        cut_singles(block.substr(start, end - start), starts + start);
+        cut_singles(block.substr(start, end - start), pairs + start, starts + start);
         start = end;
     }
 }
 
-void Segmenter::cut_block_without_hmm(CodePointView block, uint8_t* starts) {
-    find_best_path(block);
+void Segmenter::cut_block_without_hmm(CodePointView block, const Trie::Place* pairs, uint8_t* starts) {
+    find_best_path(block, pairs);
     bool in_letters = false;
     for (size_t start = 0; start < block.size(); start = ends_[start]) {
         const bool letter = ends_[start] - start == 1 && is_ascii_letter_or_digit(block[start]);
@@ -221,9 +241,9 @@ void Segmenter::cut_block_without_hmm(CodePointView block, uint8_t* starts) {
     }
 }
 
-void Segmenter::cut_singles(CodePointView singles, uint8_t* starts) {
+void Segmenter::cut_singles(CodePointView singles, const Trie::Place* pairs, uint8_t* starts) {
     const size_t n = singles.size();
-    if (n <= 1 || is_word(singles)) {
+    if (n <= 1 || is_word(singles, pairs)) {
         std::fill_n(starts, n, uint8_t{1});
         return;
     }
@@ -280,13 +300,15 @@ void Segmenter::viterbi(CodePointView text, uint8_t* starts) {
 void Segmenter::mark_starts(CodePointView text, uint8_t* starts, bool hmm) {
     if (!weighed_) weigh();
     const size_t n = text.size();
+    if (n == 0) return;
     std::fill_n(starts, n, uint8_t{0});
+    look_up(text);
     for (size_t i = 0; i < n;) {
         size_t end = i + 1;
         if (is_in_block(text[i])) {
             while (end < n && is_in_block(text[end])) ++end;
             const CodePointView block = text.substr(i, end - i);
-            hmm ? cut_block(block, starts + i) : cut_block_without_hmm(block, starts + i);
+            hmm ? cut_block(block, &pairs_[i], starts + i) : cut_block_without_hmm(block, &pairs_[i], starts + i);
         } else {
             starts[i] = 1;
             if (text[i] == U'\r' && end < n && text[end] == U'\n') ++end;

@@ -151,6 +151,23 @@ def test_a_word_of_frequency_0_is_taken_apart(which):
     assert segmenter.words("他来到了网易杭研大厦") == ["他", "来到", "了", "网易", "杭", "研", "大厦"]
 
 
+def test_cpp_equals_python_with_words_of_any_characters():
+    """Some have plane 2 or 0 first, some are alone with their beginning, some are the beginning of others."""
+    words = ["𠮷", "𠮷野家", "\0甲", "甲𠮷", "𠮷\0", "锿锿锿", "锿", "网易杭研大厦", "网易杭", "a1", "a"]
+    slow, fast = build("python"), build("cpp")
+    for word in words:
+        for segmenter in (slow, fast):
+            segmenter.add_word(word, 50_000)
+    beginnings = {word[:end] for word in words for end in range(1, len(word) + 1)}
+    for word in sorted(beginnings) + ["野", "\0", "𠀀", "\ufffe", "龘龘龘"]:
+        assert fast.frequency(word) == slow.frequency(word), repr(word)
+    rng = random.Random(2)
+    characters = sorted(set("".join(words))) + ["他", "来到", "了", "，"]
+    for _ in range(2000):
+        text = "".join(rng.choices(characters, k=rng.randrange(1, 40)))
+        assert fast.words(text) == slow.words(text), repr(text)
+
+
 @pytest.mark.parametrize("name", ["builtin", "jieba", "rjieba", "none"])
 def test_every_segmenter_takes_user_words_and_their_types(name, user_dict):
     if name == "rjieba":
