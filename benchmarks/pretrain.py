@@ -45,6 +45,17 @@ def command(args, folder, steps):
     return ["pretrain", *(word for name, value in flags.items() for word in (f"--{name}", str(value)))]
 
 
+def write_network(input_dir, file):
+    """The configuration of a network with the words of a prepared corpus; returns its path."""
+    from ernie_from_scratch.text.vocabulary import Vocabulary
+
+    meta = json.loads(Path(f"{input_dir}_meta.json").read_text(encoding="utf8"))
+    words = len(Vocabulary.load(meta["vocabulary"]["path"]))
+    config = CONFIG | dict(vocab_size=words, max_position_embeddings=513, type_vocab_size=2)
+    Path(file).write_text(json.dumps(config, indent=1))
+    return str(file)
+
+
 def rows_of(folder):
     from ernie_from_scratch.training.metrics import read_metrics
 
@@ -175,16 +186,10 @@ def main():
     args = parser.parse_args()
     if args.peer:
         return peer(args)
-    from ernie_from_scratch.text.vocabulary import Vocabulary
     from ernie_from_scratch.training.run_folder import environment
 
-    meta = json.loads(Path(f"{args.input_dir}_meta.json").read_text(encoding="utf8"))
-    words = len(Vocabulary.load(meta["vocabulary"]["path"]))
     Path(args.output_dir).mkdir(parents=True, exist_ok=True)
-    args.config = str(Path(args.output_dir) / "network.json")
-    Path(args.config).write_text(
-        json.dumps(CONFIG | dict(vocab_size=words, max_position_embeddings=513, type_vocab_size=2), indent=1)
-    )
+    args.config = write_network(args.input_dir, Path(args.output_dir) / "network.json")
     steps = round(args.minutes * 60 * speed(args))
     machine = environment()
     print(

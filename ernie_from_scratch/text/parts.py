@@ -7,7 +7,9 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,24 +63,45 @@ def read_stats(path: Path) -> dict | None:
         return None
 
 
+def at_once(tasks: list[Callable], workers: int) -> list:
+    """What the tasks return, so many of them done at the same time."""
+    if workers == 1:
+        return [task() for task in tasks]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda task: task(), tasks))
+
+
 def join_parts(
-    paths: list[Path], prefix: Path, ids_dtype: np.dtype, tokens: int, sentences: int, documents: int
+    paths: list[Path],
+    prefix: Path,
+    ids_dtype: np.dtype,
+    tokens: int,
+    sentences: int,
+    documents: int,
+    workers: int = 1,
 ):
     """Writes PREFIX_ids.npy, _spans.npy and _idx.npz from parts in order, one part in memory at a time."""
 
     def each(name: str) -> Iterator[np.ndarray]:
         for path in paths:
             if name in PER_TOKEN:
-                yield np.load(array_path(path, name))
+                yield np.load(array_path(path, name), mmap_mode="r")
             else:
                 with np.load(path) as part:
                     yield part[name]
 
-    with open(f"{prefix}{IDS}", "wb") as file:
-        write_npy(file, ids_dtype, tokens, each("ids"))
-    with open(f"{prefix}{SPANS}", "wb") as file:
-        write_npy(file, np.dtype(np.uint8), tokens, each("bits"))
-    write_index(Path(f"{prefix}{IDX}"), sentences, documents, lambda: each("lens"), lambda: each("docs"))
+    def per_token(suffix: str, name: str, dtype: np.dtype):
+        with open(f"{prefix}{suffix}", "wb") as file:
+            write_npy(file, dtype, tokens, each(name))
+
+    def index():
+        write_index(Path(f"{prefix}{IDX}"), sentences, documents, lambda: each("lens"), lambda: each("docs"))
+
+    ids, spans = (
+        partial(per_token, IDS, "ids", ids_dtype),
+        partial(per_token, SPANS, "bits", np.dtype(np.uint8)),
+    )
+    at_once([ids, spans, index], workers)
 
 
 def write_npy(file, dtype: np.dtype, length: int, blocks: Iterator[np.ndarray]) -> None:
@@ -114,7 +137,7 @@ def write_index(
             write_npy(file, np.dtype(np.int64), documents + 1, cumulative())
 
 
-def shuffle_documents(source: Path, target: Path, seed: int) -> None:
+def shuffle_documents(source: Path, target: Path, seed: int, workers: int = 1) -> None:
     """Copies the three files SOURCE_* to TARGET_* with the documents in a random order that depends on
     `seed`.
 
@@ -126,7 +149,8 @@ def shuffle_documents(source: Path, target: Path, seed: int) -> None:
         docs = index["docs"]
     order = np.random.default_rng(seed).permutation(len(docs) - 1)
     starts = first_tokens(lens, docs)
-    for suffix in (IDS, SPANS):
+
+    def per_token(suffix: str):
         array = np.load(f"{source}{suffix}", mmap_mode="r")
         offset, size = array.offset, array.itemsize
         with open(f"{source}{suffix}", "rb") as old, open(f"{target}{suffix}", "wb") as new:
@@ -134,13 +158,17 @@ def shuffle_documents(source: Path, target: Path, seed: int) -> None:
             for document in order:
                 start, end = int(starts[document]), int(starts[document + 1])
                 new.write(os.pread(old.fileno(), (end - start) * size, offset + start * size))
+
     counts = np.diff(docs)[order]
 
     def shuffled_lens() -> Iterator[np.ndarray]:
         for start in range(0, len(order), 4096):
             yield np.concatenate([lens[docs[d] : docs[d + 1]] for d in order[start : start + 4096]])
 
-    write_index(Path(f"{target}{IDX}"), len(lens), len(order), shuffled_lens, lambda: iter([counts]))
+    def index():
+        write_index(Path(f"{target}{IDX}"), len(lens), len(order), shuffled_lens, lambda: iter([counts]))
+
+    at_once([partial(per_token, IDS), partial(per_token, SPANS), index], workers)
 
 
 def first_tokens(lens: np.ndarray, docs: np.ndarray) -> np.ndarray:

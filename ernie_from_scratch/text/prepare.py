@@ -11,6 +11,7 @@ import platform
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def prepare(
             "notes": notes(counts, settings),
         }
         try:
-            _publish(paths, folder, prefix, ids_dtype, meta, shuffle, seed, started)
+            _publish(paths, folder, prefix, ids_dtype, meta, shuffle, seed, workers, started)
         except OSError as error:
             raise cannot_write(prefix, error) from error
     return meta
@@ -137,22 +138,26 @@ def summary(meta: dict, prefix: str | os.PathLike) -> str:
     return "\n".join([first, *(f"note: {note}" for note in meta["notes"]), f"wrote {names}"])
 
 
-def _publish(paths, folder, prefix, ids_dtype, meta, shuffle, seed, started) -> None:
+def _publish(paths, folder, prefix, ids_dtype, meta, shuffle, seed, workers, started) -> None:
     """Joins the parts beside the target, then renames; the meta file, which says that all are whole, comes
     last.
     """
     counts = meta["counts"]
     joined = folder / "joined"
-    parts.join_parts(paths, joined, ids_dtype, counts["tokens"], counts["sentences"], counts["documents"])
+    sizes = (counts["tokens"], counts["sentences"], counts["documents"])
+    parts.join_parts(paths, joined, ids_dtype, *sizes, workers)
     if shuffle:
-        parts.shuffle_documents(joined, folder / "shuffled", seed)
+        parts.shuffle_documents(joined, folder / "shuffled", seed, workers)
         joined = folder / "shuffled"
     suffixes = (parts.IDS, parts.IDX, parts.SPANS)
-    meta["files"] = {}
-    for suffix in suffixes:
+
+    def record(suffix):
         file = Path(f"{joined}{suffix}")
         flush_to_disk(file)
-        meta["files"][suffix] = {"bytes": file.stat().st_size, "sha256": sha256_file(file)}
+        return {"bytes": file.stat().st_size, "sha256": sha256_file(file)}
+
+    records = parts.at_once([partial(record, suffix) for suffix in suffixes], workers)
+    meta["files"] = dict(zip(suffixes, records, strict=True))
     meta["seconds"] = round(time.perf_counter() - started, 3)
     for suffix in suffixes:
         os.replace(f"{joined}{suffix}", f"{prefix}{suffix}")
