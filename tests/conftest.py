@@ -18,3 +18,37 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}: set EFS_REAL_DATA to the folder that holds it")
     return folder
+
+
+@pytest.fixture
+def many_documents(tmp_path) -> Path:
+    """A text file of 300 documents, about 90 kB."""
+    from text_helpers import PARAGRAPHS
+
+    path = tmp_path / "many.txt"
+    path.write_text("\n\n".join(f"第{n}篇。" + PARAGRAPHS[n % 5] * 2 for n in range(300)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def review_task(tmp_path_factory) -> Path:
+    """A pretrained folder (random weights) and the three sets of a task that can be learnt."""
+    from deployment_helpers import write_model, write_reviews
+
+    folder = tmp_path_factory.mktemp("task")
+    write_model(folder / "pretrained", initializer_range=0.02)
+    for name, count, seed in (("train", 240, 1), ("dev", 60, 2), ("test", 60, 3)):
+        write_reviews(folder / f"{name}.tsv", count, seed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finetuned(review_task, tmp_path_factory):
+    """An uninterrupted fine-tuning run on it: (folder, results)."""
+    from deployment_helpers import run_settings
+
+    from ernie_from_scratch.finetuning.loop import finetune
+
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    chosen = run_settings(review_task, folder, test=str(review_task / "test.tsv"))
+    return folder, finetune(chosen, quiet=True)

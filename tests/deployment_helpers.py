@@ -3,12 +3,15 @@
 import random
 from pathlib import Path
 
+import numpy as np
 import paddle
 
 from ernie_from_scratch.config import ErnieConfig
+from ernie_from_scratch.finetuning.settings import FinetuneSettings
 from ernie_from_scratch.models import ErnieForMaskedLM, ErnieForPretraining, ErnieForSequenceClassification
 from ernie_from_scratch.text.tokenizer import ErnieTokenizer
 from ernie_from_scratch.text.vocabulary import Vocabulary
+from ernie_from_scratch.training.metrics import read_metrics
 
 TOKENS = [
     "[PAD]",
@@ -62,3 +65,37 @@ def write_reviews(path, count, seed) -> Path:
     path = Path(path)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def write_text(path, text, encoding="utf-8"):
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def run_settings(task, output, **changes) -> FinetuneSettings:
+    """A short run on the task of the fixture `review_task`."""
+    values = dict(
+        model_name_or_path=str(task / "pretrained"), train=str(task / "train.tsv"), dev=str(task / "dev.tsv"),
+        output_dir=str(output), max_seq_len=32, batch_size=16, learning_rate=1e-2, num_train_epochs=3,
+        logging_steps=4, seed=5,
+    )  # fmt: skip
+    return FinetuneSettings(**{**values, **changes})
+
+
+def weights_of(folder):
+    return {
+        name: tensor.numpy() for name, tensor in paddle.load(str(folder / "model_state.pdparams")).items()
+    }
+
+
+def same_weights(one, other):
+    one, other = weights_of(one), weights_of(other)
+    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def figures_of(folder):
+    """metrics.jsonl without the columns that depend on the clock."""
+    return [
+        {k: v for k, v in row.items() if "per_second" not in k and k != "tokens"}
+        for row in read_metrics(folder / "metrics.jsonl")
+    ]

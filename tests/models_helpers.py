@@ -5,6 +5,7 @@ import paddle
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+import ernie_from_scratch as efs
 from ernie_from_scratch.config import ErnieConfig
 
 EVERY_CASE = settings(
@@ -14,6 +15,19 @@ EVERY_CASE = settings(
     suppress_health_check=list(HealthCheck),
 )
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+CLASSES = [
+    efs.ErnieModel,
+    efs.ErnieForPretraining,
+    efs.ErnieForMaskedLM,
+    efs.ErnieForSequenceClassification,
+    efs.ErnieForTokenClassification,
+    efs.ErnieForQuestionAnswering,
+    efs.ErnieForMultipleChoice,
+]
+SIZES = {
+    "vocab_size": 40, "hidden_size": 12, "num_attention_heads": 3, "intermediate_size": 20, "num_labels": 3,
+    "max_position_embeddings": 20, "use_task_id": True, **NO_DROPOUT,
+}  # fmt: skip
 
 
 @st.composite
@@ -54,6 +68,21 @@ def randomize(model, rng):
     """Large normal numbers: attention is uneven, and each bias matters."""
     for parameter in model.parameters():
         parameter.set_value(rng.normal(0, 0.4, parameter.shape).astype("float32"))
+
+
+def build(cls, **overrides):
+    """One of CLASSES with SIZES and random weights, the same each time."""
+    model = cls(ErnieConfig.preset("tiny", **{**SIZES, **overrides}))
+    randomize(model, np.random.default_rng(4))
+    model.eval()
+    return model
+
+
+def outputs(model):
+    """What a model of `build` says to two random rows, the same each time."""
+    shape = (2, 2, 6) if type(model).__name__ == "ErnieForMultipleChoice" else (2, 6)
+    model.eval()
+    return model(ids(np.random.default_rng(1), model.config, *shape))
 
 
 def paddlenlp_twin(model, rng):

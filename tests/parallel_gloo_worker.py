@@ -87,6 +87,32 @@ def messages(rank):
     return received.tolist()
 
 
+def ring(rank):
+    """What each process gets of the one before, when all send first and then receive."""
+    group = dist.new_group(list(range(dist.get_world_size())))
+    gloo.connect_ring(group)
+    received = paddle.zeros([1])
+    dist.send(paddle.to_tensor([float(rank)]), (rank + 1) % group.nranks, group=group)
+    dist.recv(received, (rank - 1) % group.nranks, group=group)
+    gloo.wait_for_sends()
+    return received.tolist()
+
+
+def batch(rank):
+    """The same with both calls in one batch, in which the receive comes first."""
+    group = dist.new_group(list(range(dist.get_world_size())))
+    gloo.connect_ring(group)
+    received = paddle.zeros([1])
+    mine = paddle.to_tensor([float(rank)])
+    calls = [
+        dist.P2POp(dist.irecv, received, (rank - 1) % group.nranks, group),
+        dist.P2POp(dist.isend, mine, (rank + 1) % group.nranks, group),
+    ]
+    dist.batch_isend_irecv(calls)
+    gloo.wait_for_sends()
+    return received.tolist()
+
+
 def attempt(seconds, function, *arguments):
     """What it returns, or the error that it raises, or that it does not come back."""
     came = []
@@ -116,7 +142,8 @@ if __name__ == "__main__":
         results["installed"] = {name: attempt(SECONDS, call) for name, call in calls(here).items()}
     else:
         patience = STOCK_SECONDS if how == ["stock"] else SECONDS
-        results = {"messages": attempt(patience, messages, here), "groups": attempt(patience, exchange, here)}
+        kinds = dict(messages=messages, groups=exchange, ring=ring, batch=batch)
+        results = {name: attempt(patience, call, here) for name, call in kinds.items()}
     Path(folder, f"{here}.json").write_text(json.dumps(results))
     if how == ["stock"]:
         os._exit(0)  # a thread that hangs would hold it up

@@ -1,4 +1,4 @@
-"""The frame of `ernie`: commands, flags, YAML files, and mistakes that end in one line and exit code 2."""
+"""The frame of `ernie`: choosing a command, mistakes that end in one line and exit code 2, and `ernie doctor`."""
 
 import argparse
 import json
@@ -6,32 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from ernie_from_scratch.commands import main as frame
-from ernie_from_scratch.commands.arguments import Parser, add_settings, from_mapping, read_settings
 from ernie_from_scratch.config import UserError
-
-
-@dataclass
-class Settings:
-    input_dir: Path = field(metadata={"help": "prepared corpora"})
-    max_seq_len: int = field(default=512, metadata={"help": "longest row"})
-    max_lr: float = field(default=1e-4, metadata={"help": "100% of the rate", "aliases": ("learning_rate",)})
-    use_amp: bool = field(default=False, metadata={"help": "mixed precision"})
-    masking: str = field(default="word", metadata={"help": "unit", "choices": ("char", "word", "entity")})
-    gpus: list[int] | None = field(default=None, metadata={"help": "devices"})
-    decay_steps: int | None = field(default=None, metadata={"help": "steps"})
-
-
-def settings(line, **kwargs):
-    parser = Parser(prog="ernie pretrain", **kwargs)
-    add_settings(parser, Settings)
-    return read_settings(Settings, parser.parse_args(line.split()))
 
 
 def ernie(*argv, capsys):
@@ -45,151 +25,6 @@ def one_line(capsys, *argv):
     code, out, err = ernie(*argv, capsys=capsys)
     assert code == 2 and out == "" and err.count("\n") == 1 and err.startswith("error: ")
     return err
-
-
-# Flags
-
-
-def test_defaults_and_typed_values():
-    assert settings("--input_dir d") == Settings(Path("d"))
-    given = settings(
-        "--input_dir d --max_seq_len=128 --max_lr 1e-3 --masking entity --gpus 0 1 --decay_steps 2e5"
-    )
-    assert given == Settings(Path("d"), 128, 1e-3, False, "entity", [0, 1], 200_000)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("--use_amp", True),
-        ("--use_amp true", True),
-        ("--use_amp=True", True),
-        ("--use_amp 1", True),
-        ("--use_amp false", False),
-        ("--use_amp False", False),
-        ("--use_amp=no", False),
-        ("--use_amp --max_seq_len 8", True),
-        ("", False),
-    ],
-)
-def test_booleans_bare_and_with_a_value(text, value):
-    assert settings(f"--input_dir d {text}").use_amp is value
-
-
-def test_other_names_and_dashes():
-    assert settings("--input-dir d --learning_rate 0.5 --max-seq-len=7").max_lr == 0.5
-    assert settings("--input-dir d --max-seq-len=7").max_seq_len == 7
-    assert settings("--input_dir a-b --decay_steps none") == Settings(Path("a-b"))
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("--input_dir d --max_seq_length 8", "unknown flag: --max_seq_length; did you mean --max_seq_len?"),
-        ("--input_dir d --max_seq_length=8", "unknown flag: --max_seq_length; did you mean --max_seq_len?"),
-        ("--input_dir d --zzz", "unknown flag: --zzz; `ernie pretrain --help` shows the flags"),
-        (
-            "--input_dir d --max_seq 8",
-            "unknown flag: --max_seq; did you mean --max_seq_len?",
-        ),  # no abbreviations
-        ("--input_dir d stray", "unexpected argument: stray"),
-        ("--input_dir d --max_seq_len 1.5", "--max_seq_len is '1.5'; give a whole number"),
-        ("--input_dir d --max_seq_len nan", "--max_seq_len is 'nan'; give a whole number"),
-        ("--input_dir d --max_seq_len inf", "--max_seq_len is 'inf'; give a whole number"),
-        ("--input_dir d --max_lr high", "--max_lr is 'high'; give a number"),
-        ("--input_dir d --use_amp maybe", "--use_amp is 'maybe'; give true or false"),
-        ("--input_dir d --masking wrod", "give one of char, word, entity (did you mean word?)"),
-        ("--input_dir d --gpus 0 x", "--gpus is ['0', 'x']; give a whole number"),
-        ("--input_dir", "expected one argument"),
-        ("", "--input_dir is missing: prepared corpora"),
-    ],
-)
-def test_wrong_flags_are_named(line, message):
-    with pytest.raises(UserError) as caught:
-        settings(line)
-    assert message in str(caught.value) and "\n" not in str(caught.value)
-
-
-# YAML files
-
-
-def yaml_settings(tmp_path, text, line=""):
-    path = tmp_path / "run.yaml"
-    path.write_text(textwrap.dedent(text), encoding="utf-8")
-    return settings(f"--config {path} {line}")
-
-
-def test_flags_win_over_yaml_and_yaml_over_defaults(tmp_path):
-    text = "input_dir: d\nmax_seq_len: 64\nlearning_rate: 1e-3\nuse_amp: yes\ngpus: [0, 1]\n"
-    merged = yaml_settings(tmp_path, text, "--max_seq_len 32 --use_amp false")
-    assert merged == Settings(Path("d"), 32, 1e-3, False, "word", [0, 1])
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("input_dir: d\nmax_seq_length: 8", "unknown key: max_seq_length in"),
-        ("input_dir: d\nmax_seq_length: 8", "did you mean max_seq_len?"),
-        ("input_dir: d\nmax_seq_len: long", "max_seq_len is 'long' in"),
-        ("input_dir: d\nmax_seq_len: true", "max_seq_len is True in"),
-        ("input_dir: d\nmax_seq_len: [1]", "max_seq_len is [1] in"),
-        ("input_dir: d\nmax_seq_len:", "max_seq_len is an empty value in"),
-        ("input_dir: d\nuse_amp: 2", "give true or false"),
-        ("input_dir: d\nmasking: no", "give one of char, word, entity"),
-        ("input_dir: d\nmax_lr: 1\nlearning_rate: 2", "given twice: max_lr and learning_rate in"),
-        ("input_dir: d\n1: 2", "unknown key: 1 in"),
-        ("- input_dir", "no settings:"),
-        ("max_lr: [", "not YAML:"),
-        ("input_dir: d\n\tmax_lr: 1", "not YAML:"),
-    ],
-)
-def test_wrong_yaml_is_named(tmp_path, text, message):
-    with pytest.raises(UserError) as caught:
-        yaml_settings(tmp_path, text)
-    assert message in str(caught.value) and "run.yaml" in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_yaml_file_that_cannot_be_read(tmp_path):
-    with pytest.raises(UserError, match="cannot read the settings: .*none.yaml; No such file"):
-        settings(f"--config {tmp_path / 'none.yaml'}")
-    with pytest.raises(UserError, match="cannot read the settings"):
-        settings(f"--config {tmp_path}")
-    (tmp_path / "latin.yaml").write_bytes("input_dir: é".encode("latin-1"))
-    with pytest.raises(UserError, match="not UTF-8"):
-        settings(f"--config {tmp_path / 'latin.yaml'}")
-
-
-def test_empty_yaml_file_means_defaults(tmp_path):
-    assert yaml_settings(tmp_path, "# nothing yet\n", "--input_dir d") == Settings(Path("d"))
-
-
-def test_a_field_type_without_a_flag_is_a_bug_not_a_user_error():
-    @dataclass
-    class Odd:
-        pair: dict = field(default_factory=dict)
-
-    with pytest.raises(TypeError, match="no flag can be made"):
-        add_settings(Parser(prog="x"), Odd)
-    with pytest.raises(TypeError):
-        from_mapping(Odd, {"pair": {}})
-
-
-def test_help_shows_names_values_and_defaults(capsys):
-    parser = Parser(prog="ernie pretrain", description="Examples:\n  ernie pretrain --input_dir d")
-    add_settings(parser, Settings)
-    parser.print_help()
-    out = " ".join(capsys.readouterr().out.split())
-    assert "--max_lr, --learning_rate X 100% of the rate (default: 0.0001)" in out
-    assert "{char,word,entity}" in out and "[true|false]" in out and "(default: false)" in out
-    assert "Examples: ernie pretrain --input_dir d" in out
-
-
-def test_usage_line_shows_what_must_be_given():
-    parser = Parser(prog="ernie prepare")
-    parser.add_argument("prefix", metavar="PREFIX")
-    parser.add_argument("--input", required=True, metavar="FILE")
-    parser.add_argument("--seed")
-    assert parser.format_usage() == "usage: ernie prepare PREFIX --input FILE [flags]\n"
 
 
 # Choosing a command

@@ -64,7 +64,8 @@ def test_stock_call_fails_and_the_replacement_does_what_it_should(called, name):
 @pytest.mark.parallel
 def test_stock_groups_mistake_each_other_and_messages_among_more_than_two_hang(tmp_path):
     results = run(tmp_path, 4, "groups", "stock")
-    assert "hangs" in [result["messages"] for result in results]
+    for name in ("messages", "ring", "batch"):
+        assert "hangs" in [result[name] for result in results], name
     assert any(result["groups"] == "hangs" or "Error" in str(result["groups"]) for result in results)
 
 
@@ -72,6 +73,8 @@ def test_stock_groups_mistake_each_other_and_messages_among_more_than_two_hang(t
 def test_groups_and_messages_work_with_the_replacements(tmp_path):
     results = run(tmp_path, 4, "groups", "installed")
     assert [result["messages"] for result in results] == [[0.0], [1.0], [2.0], [3.0]]
+    assert [result["ring"] for result in results] == [[3.0], [0.0], [1.0], [2.0]]
+    assert [result["batch"] for result in results] == [[3.0], [0.0], [1.0], [2.0]]
     assert [result["groups"] for result in results] == [
         [3.0, 5.0, 15.0],
         [3.0, 10.0, 15.0],

@@ -11,7 +11,7 @@ from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.models.layers import Dropout
 from ernie_from_scratch.parallel import sharding
 from ernie_from_scratch.parallel.network import ParallelNetwork
-from ernie_from_scratch.parallel.pipeline import keep_stage, stage_layers
+from ernie_from_scratch.parallel.pipeline import dropouts_before, keep_stage, only, same_width, stage_chunks
 from ernie_from_scratch.parallel.sharding import check_sharding
 from ernie_from_scratch.parallel.strategy import Strategy
 from ernie_from_scratch.parallel.tensor import Cut, HeadDropout, check_divides
@@ -46,11 +46,70 @@ def test_parts_put_together_are_the_whole(axis, ranks):
     assert (last == -7.0).sum() == 0
 
 
-@pytest.mark.parametrize("stages", [1, 2, 3, 5])
-def test_stages_share_out_the_layers_in_order(stages):
-    counts = [stage_layers(5, Strategy(pp=stages, pp_rank=rank)) for rank in range(stages)]
-    assert [number for mine in counts for number in mine] == list(range(5))
-    assert max(map(len, counts)) - min(map(len, counts)) <= 1
+@pytest.mark.parametrize("stages, chunks", [(1, 1), (2, 1), (3, 1), (5, 1), (3, 3), (4, 2)])
+def test_stages_share_out_the_layers_in_order(stages, chunks):
+    found = []
+    for rank in range(stages):
+        found += stage_chunks(11, Strategy(pp=stages, pp_rank=rank, virtual_pp=chunks))
+        assert [chunk.number % stages for chunk in found[-chunks:]] == [rank] * chunks
+    found.sort(key=lambda chunk: chunk.number)
+    assert [number for chunk in found for number in chunk.layers] == list(range(11))
+    counts = [len(chunk.layers) for chunk in found]
+    assert max(counts) - min(counts) <= 1
+    assert [chunk.first for chunk in found] == [True] + [False] * (stages * chunks - 1)
+    assert [chunk.last for chunk in found] == [False] * (stages * chunks - 1) + [True]
+
+
+def test_a_chunk_alone_runs_its_layers_and_leaves_the_stage_whole():
+    whole = small_model()
+    whole.eval()
+    ids = paddle.to_tensor([[1, 5, 6, 2], [1, 7, 2, 0]])
+    batch = dict(input_ids=ids, token_type_ids=paddle.zeros_like(ids), attention_mask=None)
+    wanted = whole(ids, attention_mask=None)
+    stages = [Strategy(pp=2, pp_rank=rank, virtual_pp=2) for rank in range(2)]
+    models = [small_model() for _ in stages]
+    for model, stage in zip(models, stages, strict=True):
+        model.set_state_dict(whole.state_dict())
+        keep_stage(model, stage)
+        model.eval()
+    names = [set(model.state_dict()) for model in models]
+    chunks = [chunk for stage in stages for chunk in stage_chunks(5, stage)]
+    states = None
+    for chunk in sorted(chunks, key=lambda chunk: chunk.number):
+        model = models[chunk.number % 2]
+        with only(model, chunk, states):
+            assert len(model.ernie.encoder.layers) == len(chunk.layers)
+            found = model(**batch) if chunk.last else model.ernie(**batch)
+        states = found[0]
+    for one, other in zip(found, wanted, strict=True):
+        assert paddle.allclose(one, other, atol=1e-6)
+    assert [set(model.state_dict()) for model in models] == names
+
+
+def test_micro_batches_of_one_width_have_the_same_losses():
+    model = small_model(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    rng = np.random.default_rng(3)
+    batches = []
+    for length, padded in ((6, 0), (9, 3), (4, 0)):
+        ids = rng.integers(4, 40, (2, length))
+        ids[1, length - padded :] = 0
+        batch = dict(
+            input_ids=ids,
+            token_type_ids=np.zeros_like(ids),
+            attention_mask=(ids > 0).astype("int64") if padded else None,
+            masked_positions=np.array([1, 3, length + 2]),
+            masked_lm_labels=np.array([7, 8, 9]),
+            next_sentence_label=np.array([0, 1]),
+        )
+        batches.append(
+            {name: value if value is None else paddle.to_tensor(value) for name, value in batch.items()}
+        )
+    wide = same_width(batches)
+    assert {tuple(batch["input_ids"].shape) for batch in wide} == {(2, 9)}
+    for one, other in zip(batches, wide, strict=True):
+        for name in ("total", "masked_lm", "sentence_pair"):
+            losses = [getattr(pretraining_losses(model, batch), name) for batch in (one, other)]
+            assert float(losses[0]) == pytest.approx(float(losses[1]), abs=1e-6)
 
 
 def test_stages_keep_the_names_and_numbers_of_the_whole_model():
@@ -59,7 +118,9 @@ def test_stages_keep_the_names_and_numbers_of_the_whole_model():
     seen, before = [], []
     for rank in range(3):
         model = small_model()
-        before.append(keep_stage(model, Strategy(pp=3, pp_rank=rank)))
+        strategy = Strategy(pp=3, pp_rank=rank)
+        before.append(dropouts_before(model, stage_chunks(5, strategy)[0]))
+        keep_stage(model, strategy)
         seen += list(model.state_dict())
     assert set(seen) == names
     twice = {name for name in seen if seen.count(name) > 1}
@@ -69,7 +130,7 @@ def test_stages_keep_the_names_and_numbers_of_the_whole_model():
 
 def test_stages_count_only_dropouts_that_draw():
     model = small_model(attention_probs_dropout_prob=0.0)
-    assert keep_stage(model, Strategy(pp=5, pp_rank=4)) == 1 + 4 * 2
+    assert dropouts_before(model, stage_chunks(5, Strategy(pp=5, pp_rank=4))[0]) == 1 + 4 * 2
 
 
 def test_dropout_of_some_heads_draws_what_one_process_draws_for_them():
@@ -100,7 +161,7 @@ def test_one_process_needs_no_fleet():
     [
         (lambda: Strategy.start(mp=2), "= 2, but there are 1 processes; start 2"),
         (lambda: Strategy.start(overlap=True), "leave it out on a CPU"),
-        (lambda: stage_layers(5, Strategy(pp=6)), "--pp_degree 6: each stage needs a layer, and there are 5"),
+        (lambda: stage_chunks(5, Strategy(pp=6)), "--pp_degree 6: each stage needs a layer, and there are 5"),
         (lambda: check_divides(ErnieConfig(**SIZES), 4), "degrees that do: 1, 2"),
         (lambda: check_sharding(Strategy(sharding=2), 2), "--sharding_stage 2: Paddle runs it on GPUs only"),
         (lambda: check_sharding(Strategy(sharding=2), 3), "--sharding_stage 3: Paddle runs it on GPUs only"),

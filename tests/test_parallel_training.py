@@ -17,7 +17,7 @@ from ernie_from_scratch.dataset.loader import BatchLoader
 from ernie_from_scratch.training.build import build_data, corpus_prefixes, load_vocabulary
 
 WORKER = Path(__file__).with_name("parallel_worker.py")
-MICRO_BATCHES = 4  # of a step, over all processes
+MICRO_BATCHES = 8  # of a step, over all processes
 CLOSE = 1e-5
 DROPOUT = dict(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
 CASES = {  # degrees, and what the network does beside; micro batches beyond dp x sharding are accumulated
@@ -37,6 +37,8 @@ MORE_CASES = {
     "dp2_sharding2": (dict(dp=2, sharding=2), {}),
     "mp4": (dict(mp=4), dict(num_attention_heads=4)),
     "pp3_uneven": (dict(pp=3), DROPOUT),
+    "pp3_virtual2": (dict(pp=3, virtual_pp=2), dict(num_hidden_layers=7)),
+    "pp4_virtual2": (dict(pp=4, virtual_pp=2), dict(num_hidden_layers=8, enable_recompute=True)),
     "sharding2_pp2_packed": (dict(sharding=2, pp=2), dict(pack_rows=True)),
     "dp2_pp2_dropout": (dict(dp=2, pp=2), dict(DROPOUT, enable_recompute=True)),
 }
@@ -85,7 +87,7 @@ def reference(runs, network):
 
 
 def launch(folder, degrees):
-    processes = int(np.prod(list(degrees.values())))
+    processes = int(np.prod([degree for name, degree in degrees.items() if name != "virtual_pp"]))
     command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(processes)]
     environment = dict(os.environ, PADDLE_DISTRI_BACKEND="gloo", OMP_NUM_THREADS="1")
     done = subprocess.run(

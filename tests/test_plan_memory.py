@@ -1,7 +1,6 @@
 """Memory of a GPU: sums over ranks, what each way of saving saves, and the published figures of others."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import paddle
 import pytest
@@ -18,6 +17,7 @@ from ernie_from_scratch.parallel.plan_memory import (
     stage_memory,
     stage_parameters,
 )
+from ernie_from_scratch.parallel.strategy import Strategy
 
 LARGE = find_config("ernie_large")
 JOB = Job(LARGE, 64, 512)
@@ -52,7 +52,7 @@ def test_stages_hold_what_the_pipeline_deals_them(pp):
     for rank in range(pp):
         with paddle.LazyGuard():
             model = ErnieForPretraining(config)
-        place = SimpleNamespace(pp=pp, pp_rank=rank, first_stage=rank == 0, last_stage=rank == pp - 1)
+        place = Strategy(pp=pp, pp_rank=rank)
         keep_stage(model, place)
         assert sum(p.size for p in model.parameters()) == stage_parameters(config, 1, pp, rank)
 

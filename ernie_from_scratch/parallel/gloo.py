@@ -6,7 +6,9 @@ that no longer passes says that Paddle has mended the call, and that its replace
 """
 
 import os
+import queue
 import socket
+import threading
 
 import paddle
 import paddle.distributed as dist
@@ -21,6 +23,8 @@ ATTEMPTS = 20  # ports tried for a group's meeting place
 _kept = []  # groups and their stores must outlive the Python names of those who asked for them
 _numbers = {}  # id of a process group -> its number in Paddle
 _pairs = {}  # (number of a group, lower rank, higher rank) -> the group of these two
+_ways = {}  # (number of a group, sender, receiver) -> `_Way` between these two of a ring
+_together = None  # inside of a batch of messages: the receives that are still to be done
 _stock = None  # ProcessGroupGloo's own create, send, recv
 
 
@@ -46,6 +50,8 @@ def install() -> bool:
 def _replace_groups(group):
     # Stock: all groups of a run meet under the same keys of one store ("0/<rank>") and find each other's addresses.
     group.create = staticmethod(_create)
+    # Stock: nothing. Messages between these two calls belong together: what is received waits until all is sent.
+    group._start_coalescing, group._end_coalescing = _begin_together, _end_together
     # Stock: a message's tag counts the group's calls, those between other pairs too, so that in a group of more
     # than two a receiver waits for a tag that never comes.
     group.send = group.send_on_calc_stream = _send
@@ -104,13 +110,108 @@ def _pair(group, peer):
 
 
 def _send(group, tensor, peer, sync_op=True):
+    way = _ways.get((_numbers.get(id(group)), group.rank(), peer))
+    if way is not None:
+        return way.send(tensor)
     pair, rank = _pair(group, peer)
     return _done(_stock[1](pair, tensor, rank, True))
 
 
 def _receive(group, tensor, peer, sync_op=True):
+    way = _ways.get((_numbers.get(id(group)), peer, group.rank()))
+    if way is not None:
+        return way.receive(tensor)
     pair, rank = _pair(group, peer)
     return _done(_stock[2](pair, tensor, rank, True))
+
+
+# Ring -----------------------------------------------------------------------------------------------------------
+
+
+class _Way:
+    """One direction between two neighbours: what is sent waits in a queue of its own until the other has taken it."""
+
+    def __init__(self, pair):
+        self.pair, self._error = pair, None
+        self._waiting = queue.Queue()
+        self._thread = None
+
+    def send(self, tensor):
+        self._raise()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, daemon=True)
+            self._thread.start()
+        self._waiting.put(tensor.clone())  # the sender may write into its own again
+        return _Done()
+
+    def receive(self, tensor):
+        def take():
+            _stock[2](self.pair, tensor, 0, True).wait()
+
+        take() if _together is None else _together.append(take)
+        return _Done()
+
+    def wait(self):
+        self._waiting.join()
+        self._raise()
+
+    def _work(self):
+        while True:
+            tensor = self._waiting.get()
+            try:
+                if self._error is None:
+                    _stock[1](self.pair, tensor, 1, True).wait()
+            except Exception as error:  # told to the caller's thread by its next call
+                self._error = error
+            finally:
+                self._waiting.task_done()
+
+    def _raise(self):
+        if self._error is not None:
+            raise self._error
+
+
+class _Done:
+    def wait(self):
+        return True
+
+
+def _begin_together(group):
+    global _together
+    _together = []
+
+
+def _end_together(group, tasks=None):
+    global _together
+    takes, _together = _together, None
+    for take in takes:
+        take()
+
+
+def connect_ring(group):
+    """On a CPU, let neighbours of a group send without waiting for the receiver, as over NCCL; all must call it.
+
+    Stock: a send ends when the receiver has taken it, so that the interleaved pipeline, whose stages all send
+    to the next and then receive from the one before, waits forever.
+    """
+    if _stock is None:
+        return
+    inside, size = group.process_group, group.nranks
+    number = _numbers[id(inside)]
+    ring = sorted({(a, (a + 1) % size) for a in range(size)} | {((a + 1) % size, a) for a in range(size)})
+    for sender, receiver in ring:  # in the same order everywhere
+        key = (number, sender, receiver)
+        if inside.rank() in (sender, receiver) and key not in _ways:
+            store = core.create_or_get_global_tcp_store()
+            way_number = 10**9 + 10**6 * (number + 1) + 1000 * sender + receiver
+            name = "gloo/{}/{}>{}".format(*key)
+            _ways[key] = _Way(_meet(store, name, int(inside.rank() == receiver), 2, way_number))
+
+
+def wait_for_sends():
+    """Until all that was sent along rings is taken; raises what went wrong with it."""
+    for way in _ways.values():
+        way.wait()
 
 
 # Collectives ----------------------------------------------------------------------------------------------------

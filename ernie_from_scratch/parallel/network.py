@@ -10,7 +10,7 @@ import paddle.distributed as dist
 from paddle import nn
 from paddle.distributed.fleet.utils.hybrid_parallel_util import fused_allreduce_gradients_with_group
 
-from ernie_from_scratch.parallel.pipeline import Pipeline
+from ernie_from_scratch.parallel.pipeline import Pipeline, only
 from ernie_from_scratch.parallel.tensor import gather_scores, split_layers
 
 
@@ -77,10 +77,10 @@ class ParallelNetwork(nn.Layer):
         sums = self._sum_over(self._sums, ("pp_group", "dp_group", "sharding_group"))
         return sums[:3] / (len(batches) * self.strategy.data_world), int(sums[3])
 
-    def _forward(self, batch):
-        """Loss of one micro batch; on a stage that is not the last, its hidden states."""
+    def _forward(self, batch, last=True):
+        """Loss of one micro batch; before the last chunk of a pipeline, its hidden states."""
         with self._precision.autocast():
-            if not self.strategy.last_stage:
+            if not last:
                 return self._pipeline.states(batch)
             losses = self.objective(self.model, batch)
         pair = losses.sentence_pair if losses.sentence_pair is not None else paddle.zeros([])
@@ -121,28 +121,35 @@ class ParallelNetwork(nn.Layer):
     @paddle.no_grad()
     def forward(self, input_ids, token_type_ids=None, attention_mask=None, masked_positions=None):
         """Word scores [M, V] (or [B, L, V]) and order scores [B, 2], the same on every process of the group."""
-        strategy, group = self.strategy, self.strategy.pp_group
-        if not strategy.first_stage:
-            received = paddle.empty([*input_ids.shape, self.model.config.hidden_size])  # [B, L, H]
-            dist.recv(received, group.ranks[strategy.pp_rank - 1], group=group)
-            self._pipeline.receive(received)
-        if strategy.last_stage:
-            words, order = self.model(
-                input_ids, token_type_ids, attention_mask=attention_mask, masked_positions=masked_positions
+        batch = dict(input_ids=input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        if self._pipeline is None:
+            return self._scores(batch, masked_positions)
+        group, me, scores = self.strategy.pp_group, self.strategy.pp_rank, None
+        for chunk in self._pipeline.chunks:
+            received = None
+            if not chunk.first:
+                received = paddle.empty([*input_ids.shape, self.model.config.hidden_size])  # [B, L, H]
+                dist.recv(received, group.ranks[me - 1], group=group)
+            with only(self.model, chunk, received):
+                if chunk.last:
+                    scores = self._scores(batch, masked_positions)
+                else:
+                    states = self._pipeline.states(batch).astype("float32")
+                    dist.send(states, group.ranks[(me + 1) % group.nranks], group=group)
+        if scores is None:
+            asked = input_ids.shape if masked_positions is None else masked_positions.shape
+            scores = (
+                paddle.empty([*asked, self.model.config.vocab_size]),
+                paddle.empty([input_ids.shape[0], 2]),
             )
-            words = gather_scores(words.astype("float32"), self.model.config.vocab_size, strategy)
-            order = order.astype("float32")
-        else:
-            batch = dict(input_ids=input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
-            states = self._pipeline.states(batch).astype("float32")
-            dist.send(states, group.ranks[strategy.pp_rank + 1], group=group)
-            rows = input_ids.shape if masked_positions is None else masked_positions.shape
-            words = paddle.empty([*rows, self.model.config.vocab_size])
-            order = paddle.empty([input_ids.shape[0], 2])
-        if group is not None:
-            for scores in (words, order):
-                dist.broadcast(scores, group.ranks[-1], group=group)
-        return words, order
+        for part in scores:
+            dist.broadcast(part, group.ranks[-1], group=group)
+        return scores
+
+    def _scores(self, batch, masked_positions):
+        words, order = self.model(**batch, masked_positions=masked_positions)
+        words = gather_scores(words.astype("float32"), self.model.config.vocab_size, self.strategy)
+        return words, order.astype("float32")
 
 
 def _tensors(batch):

@@ -7,9 +7,12 @@ Every process reads the same micro batches from its loader; only hidden states [
 B batch, L sequence, H hidden.
 """
 
+import contextlib
 import itertools
+from dataclasses import dataclass
 
 import paddle
+import paddle.nn.functional as F
 from paddle import nn
 from paddle.distributed import fleet
 from paddle.distributed.fleet.meta_parallel import LayerDesc, PipelineLayer, SharedLayerDesc
@@ -17,6 +20,7 @@ from paddle.distributed.fleet.meta_parallel.pp_utils.p2p_communication import P2
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.models.layers import Dropout
+from ernie_from_scratch.parallel import gloo
 
 
 class Elsewhere(nn.Layer):
@@ -33,52 +37,108 @@ class Elsewhere(nn.Layer):
         return self.held[0]
 
 
-def stage_layers(layers, strategy):
-    """Numbers of this process's encoder layers; where they don't come out even, the first stages have one more.
+@dataclass(frozen=True)
+class Chunk:
+    """Layers that follow each other on one stage.
+
+    Attributes:
+        number: how many chunks a micro batch passes through before this one.
+        layers: numbers of its encoder layers.
+        first, last: whether it begins with the embeddings, and ends with pooler and heads.
+    """
+
+    number: int
+    layers: range
+    first: bool
+    last: bool
+
+
+def stage_chunks(layers, strategy):
+    """This process's `Chunk`s of so many layers; where they don't come out even, the first chunks have one more.
+
+    A stage has one chunk, or with `virtual_pp` several: then the first stage follows the last one, with the next.
 
     Raises:
-        UserError: there are fewer layers than stages.
+        UserError: there are fewer layers than chunks.
     """
-    if layers < strategy.pp:
-        raise UserError(
-            f"--pp_degree {strategy.pp}: each stage needs a layer, and there are {layers}; lower it"
-        )
-    each, more = divmod(layers, strategy.pp)
-    first = strategy.pp_rank * each + min(strategy.pp_rank, more)
-    return range(first, first + each + (strategy.pp_rank < more))
+    count = strategy.pp * strategy.virtual_pp
+    if layers < count:
+        each = "each stage" if strategy.virtual_pp == 1 else f"each of {strategy.virtual_pp} chunks a stage"
+        raise UserError(f"--pp_degree {strategy.pp}: {each} needs a layer, and there are {layers}; lower it")
+    each, more = divmod(layers, count)
+    chunks = []
+    for number in range(strategy.pp_rank, count, strategy.pp):
+        start = number * each + min(number, more)
+        layers_of_it = range(start, start + each + (number < more))
+        chunks.append(Chunk(number, layers_of_it, number == 0, number == count - 1))
+    return chunks
+
+
+def dropouts_before(model, chunk):
+    """How many dropouts of a whole `ErnieForPretraining` come before the chunk."""
+    before = (
+        [] if chunk.first else [model.ernie.embeddings, *model.ernie.encoder.layers[: chunk.layers.start]]
+    )
+    return sum(isinstance(part, Dropout) and part.p > 0 for layer in before for part in layer.sublayers())
 
 
 def keep_stage(model, strategy):
     """Take the parts that lie on other stages out of an `ErnieForPretraining`; what stays keeps its name.
 
     The first stage embeds, the last has pooler and heads, and a copy of the word embeddings, which are its decoder.
-
-    Returns:
-        How many dropouts come before this stage.
     """
-    ernie, mine = model.ernie, stage_layers(model.config.num_hidden_layers, strategy)
-    layers = list(ernie.encoder.layers)
-    before = [] if strategy.first_stage else [ernie.embeddings, *layers[: mine.start]]
-    kept = nn.LayerList()
-    for number in mine:
-        kept.add_sublayer(str(number), layers[number])
-    ernie.encoder.layers = kept
+    ernie, chunks = model.ernie, stage_chunks(model.config.num_hidden_layers, strategy)
+    ernie.encoder.layers = _pick(
+        ernie.encoder.layers, [number for chunk in chunks for number in chunk.layers]
+    )
     if not strategy.first_stage:
-        embeddings, ernie.embeddings = ernie.embeddings, Elsewhere()
-        ernie.embeddings.pad_token_id = embeddings.pad_token_id
+        embeddings, ernie.embeddings = ernie.embeddings, _no_embeddings(model)
         if strategy.last_stage:
             ernie.embeddings.word_embeddings = embeddings.word_embeddings
     if not strategy.last_stage:
         ernie.pooler, model.cls = Elsewhere(), Elsewhere()
-    return sum(isinstance(part, Dropout) and part.p > 0 for layer in before for part in layer.sublayers())
+
+
+def _pick(layers, numbers):
+    picked = nn.LayerList()
+    for number in numbers:
+        picked.add_sublayer(str(number), layers._sub_layers[str(number)])
+    return picked
+
+
+def _no_embeddings(model):
+    elsewhere = Elsewhere()
+    elsewhere.pad_token_id = model.ernie.embeddings.pad_token_id
+    return elsewhere
+
+
+@contextlib.contextmanager
+def only(model, chunk, received):
+    """For the time being `model`, which holds a stage, is `chunk` alone, with the states that it has received."""
+    ernie = model.ernie
+    held = ernie.embeddings, ernie.encoder.layers, ernie.pooler, model.cls
+    ernie.encoder.layers = _pick(ernie.encoder.layers, chunk.layers)
+    if not chunk.first and not isinstance(ernie.embeddings, Elsewhere):
+        ernie.embeddings = _no_embeddings(model)
+    if not chunk.first:
+        ernie.embeddings.receive(received)
+    if not chunk.last:
+        ernie.pooler, model.cls = Elsewhere(), Elsewhere()
+    try:
+        yield
+    finally:
+        if not chunk.first:
+            ernie.embeddings.receive(None)
+        ernie.embeddings, ernie.encoder.layers, ernie.pooler, model.cls = held
 
 
 class Stage(nn.Layer):
-    """What Fleet's engine calls for each micro batch, with the hidden states that the stage before has sent."""
+    """What Fleet's engine calls for each micro batch, with the hidden states that the chunk before has sent."""
 
-    def __init__(self, model, pipeline):
+    def __init__(self, model, pipeline, number):
         super().__init__()
         self.model, self.step = model, pipeline.step
+        self.chunk = next(chunk for chunk in pipeline.chunks if chunk.number == number)
 
     @property
     def weight(self):
@@ -86,7 +146,7 @@ class Stage(nn.Layer):
         return self.model.ernie.embeddings.word_embeddings.weight
 
     def forward(self, received):
-        return self.step(received)
+        return self.step(self.chunk, received)
 
 
 class Pipeline:
@@ -94,55 +154,84 @@ class Pipeline:
 
     Args:
         model: an `ErnieForPretraining`; the parts on other stages are taken out of it.
-        forward: the forward pass of a micro batch (of tensors): gives the loss on the last stage, else `states`.
+        forward: the forward pass of a micro batch (of tensors) through `only` a chunk: gives the loss after the
+            last, else `states`.
     """
 
     def __init__(self, model, strategy, forward):
         self.model, self.strategy, self.forward = model, strategy, forward
-        self.dropouts_before = keep_stage(model, strategy)
-        self.waiting = []
-        stages = [LayerDesc(Stage, model, self) for _ in range(strategy.pp)]
-        for end in (0, -1):
-            stages[end] = SharedLayerDesc("words", Stage, None, "weight", model, self)
-        layers = PipelineLayer(stages, num_stages=strategy.pp, topology=_topology(), loss_fn=_the_loss_itself)
+        self.chunks = stage_chunks(model.config.num_hidden_layers, strategy)
+        self.dropouts = {chunk: dropouts_before(model, chunk) for chunk in self.chunks}
+        keep_stage(model, strategy)
+        self.waiting = {}
+        count = strategy.pp * strategy.virtual_pp
+        stages = [LayerDesc(Stage, model, self, number) for number in range(count)]
+        for number in (0, count - 1):
+            stages[number] = SharedLayerDesc("words", Stage, None, "weight", model, self, number)
+        layers = PipelineLayer(
+            stages,
+            num_stages=strategy.pp,
+            topology=_topology(),
+            loss_fn=_the_loss_itself,
+            seg_method="layer:Stage",  # one each
+            num_virtual_pipeline_stages=strategy.virtual_pp,
+        )
         if strategy.last_stage:
             # Fleet means to say this, but compares a parameter's name with "weight": without it, clipping counts
             # the gradient of the shared weights twice
             model.ernie.embeddings.word_embeddings.weight.is_firstly_shared = False
+        gloo.connect_ring(strategy.pp_group)
         self.engine = fleet.distributed_model(layers)
 
     def forward_backward(self, batches, seeds, scaler):
         """Both passes of all micro batches; gradients are those of the mean loss times the scaler's factor."""
-        self.waiting = list(zip(batches, seeds, strict=True))
-        if self.engine.accumulate_steps != len(self.waiting):
-            self.engine.accumulate_steps = len(self.waiting)
+        interleaved = self.strategy.virtual_pp > 1
+        if interleaved:
+            batches = same_width(batches)  # Fleet's interleaved schedule wants one shape of what travels
+        micro_batches = list(zip(batches, seeds, strict=True))
+        self.waiting = {chunk: list(micro_batches) for chunk in self.chunks}
+        if self.engine.accumulate_steps != len(micro_batches):
+            self.engine.accumulate_steps = len(micro_batches)
             self.engine._init_user_hooks()  # of which it wants one for each micro batch
         # rows are as long as their longest text: the shape of what travels goes with it, and is not kept
-        self.engine._p2p_helper = P2pHelper(use_cache=False, dynamic_shape=True)
+        self.engine._p2p_helper = P2pHelper(use_cache=interleaved, dynamic_shape=not interleaved)
         self.engine.forward_backward_pipeline(
             itertools.repeat((None, None)), scaler
         )  # data come by `waiting`
-        self.receive(None)
+        gloo.wait_for_sends()
 
-    def step(self, received):
-        """The forward pass of the next micro batch."""
-        batch, seed = self.waiting.pop(0)
+    def step(self, chunk, received):
+        """The forward pass of the chunk's next micro batch."""
+        batch, seed = self.waiting[chunk].pop(0)
         paddle.seed(seed)
-        # the draws of the stages before, so that this stage's dropouts draw what they would in one process
-        for _ in range(self.dropouts_before):
+        # the draws of the chunks before, so that this one's dropouts draw what they would in one process
+        for _ in range(self.dropouts[chunk]):
             Dropout(0.5).random_bits([0])
-        self.receive(received)
-        return self.forward(batch)
-
-    def receive(self, states):
-        """Put hidden states [B, L, H] of the stage before in the place of embeddings."""
-        if not self.strategy.first_stage:
-            self.model.ernie.embeddings.receive(states)
+        with only(self.model, chunk, received):
+            return self.forward(batch, chunk.last)
 
     def states(self, batch):
-        """Hidden states [B, L, H] after this stage's layers, of a batch of tensors."""
+        """Hidden states [B, L, H] after the layers of `only` a chunk, of a batch of tensors."""
         ids, types, mask = (batch[name] for name in ("input_ids", "token_type_ids", "attention_mask"))
         return self.model.ernie(ids, types, attention_mask=mask)[0]
+
+
+def same_width(batches):
+    """Micro batches padded to the widest of them; positions [M] count on in the wider rows."""
+    widest = max(batch["input_ids"].shape[1] for batch in batches)
+    return [_widened(batch, widest - batch["input_ids"].shape[1]) for batch in batches]
+
+
+def _widened(batch, more):
+    if more == 0:
+        return batch
+    ids = batch["input_ids"]
+    mask = batch["attention_mask"]
+    places = batch["masked_positions"]
+    wide = {name: F.pad(batch[name], [0, 0, 0, more]) for name in ("input_ids", "token_type_ids")}
+    wide["attention_mask"] = F.pad(paddle.ones_like(ids) if mask is None else mask, [0, 0, 0, more])
+    wide["masked_positions"] = places + places // ids.shape[1] * more
+    return {**batch, **wide}
 
 
 def _topology():

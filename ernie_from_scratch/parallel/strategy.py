@@ -22,6 +22,7 @@ class Strategy:
     Attributes:
         dp, sharding, mp, pp: degrees. Processes that differ in dp or sharding read different rows; those that
             differ in mp hold parts of the same layers, those that differ in pp different layers.
+        virtual_pp: chunks of layers that each stage of a pipeline holds (Narayanan et al. 2021, section 2.2).
         dp_rank, sharding_rank, mp_rank, pp_rank: this process along each.
         dp_group, sharding_group, mp_group, pp_group: the processes that differ from this one along one axis only;
             None where the degree is 1.
@@ -39,9 +40,10 @@ class Strategy:
     sharding_group: object = None
     mp_group: object = None
     pp_group: object = None
+    virtual_pp: int = 1
 
     @classmethod
-    def start(cls, dp=1, sharding=1, mp=1, pp=1, overlap=False):
+    def start(cls, dp=1, sharding=1, mp=1, pp=1, virtual_pp=1, overlap=False):
         """Start Fleet on the processes that Paddle's launcher has started; one process needs no Fleet.
 
         Args:
@@ -65,7 +67,7 @@ class Strategy:
         gloo.install()
         fleet.init(
             is_collective=True,
-            strategy=fleet_strategy(dp, sharding, mp, pp, overlap, on_cpu),
+            strategy=fleet_strategy(dp, sharding, mp, pp, virtual_pp, overlap, on_cpu),
             log_level="ERROR",
         )
         hybrid = fleet.get_hybrid_communicate_group()
@@ -87,6 +89,7 @@ class Strategy:
             hybrid.get_sharding_parallel_group() if sharding > 1 else None,
             hybrid.get_model_parallel_group() if mp > 1 else None,
             hybrid.get_pipe_parallel_group() if pp > 1 else None,
+            virtual_pp,
         )
 
     @property
@@ -112,7 +115,7 @@ class Strategy:
         return self.pp_rank == self.pp - 1
 
 
-def fleet_strategy(dp, sharding, mp, pp, overlap, on_cpu):
+def fleet_strategy(dp, sharding, mp, pp, virtual_pp, overlap, on_cpu):
     """What Fleet is told; the reasons are in the comments."""
     strategy = fleet.DistributedStrategy()
     strategy.hybrid_configs = {
@@ -125,7 +128,8 @@ def fleet_strategy(dp, sharding, mp, pp, overlap, on_cpu):
     strategy.hybrid_configs["mp_configs"].need_broadcast_data = False
     strategy.hybrid_configs["mp_configs"].mp_async_allreduce = overlap
     strategy.pipeline_configs = {
-        "accumulate_steps": 1,  # `Pipeline` sets it for each step
+        # `Pipeline` sets it for each step; an interleaved pipeline does not start with less than this
+        "accumulate_steps": 2 * pp if virtual_pp > 1 else 1,
         "micro_batch_size": 1,  # not used: batches are not cut by Fleet
         # between stages each process of tensor parallel sends a slice, and they gather the whole: not on Gloo
         "enable_partial_send_recv": not on_cpu,

@@ -37,6 +37,24 @@ def check_layout(settings, processes=None):
             f"--use_sharding false and --sharding_degree {settings.sharding_degree} contradict; keep one"
         )
     check_degrees(settings, processes)
+    check_chunks(settings)
+
+
+def check_chunks(settings):
+    """Refuse an interleaved pipeline that Fleet's schedule can't run."""
+    stages, chunks = settings.pp_degree, settings.virtual_pp_degree
+    if chunks == 1:
+        return
+    if stages < 3:
+        raise UserError(
+            f"--virtual_pp_degree {chunks}: --pp_degree is {stages}, and must be 3 or more; or drop it"
+        )
+    if settings.accumulation < 2 * stages:
+        least = 2 * stages * settings.rows_per_pass
+        raise UserError(
+            f"--virtual_pp_degree {chunks}: {settings.accumulation} micro batches a step, and --pp_degree {stages} "
+            f"needs {2 * stages} to interleave; raise --global_batch_size to {least}"
+        )
 
 
 def check_degrees(settings, processes):

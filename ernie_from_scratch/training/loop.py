@@ -50,7 +50,11 @@ class PretrainingRun:
         self.settings, self.processes, self.folder = settings, processes, Path(settings.output_dir)
         self.progress = TrainingProgress(settings.max_steps, quiet or processes.local_rank > 0)
         self.strategy = Strategy.start(
-            settings.dp_degree, settings.sharding_degree, settings.mp_degree, settings.pp_degree
+            settings.dp_degree,
+            settings.sharding_degree,
+            settings.mp_degree,
+            settings.pp_degree,
+            settings.virtual_pp_degree,
         )
         check_sharding(self.strategy, settings.sharding_stage, settings.offload)
         prefixes = corpus_prefixes(settings.input_dir)

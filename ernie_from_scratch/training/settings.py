@@ -11,7 +11,7 @@ from ernie_from_scratch.training.layout import check_layout
 
 AT_LEAST_ONE = (
     "max_seq_len micro_batch_size max_steps checkpoint_steps save_steps logging_freq keep eval_iters max_bad_steps "
-    "dp_degree sharding_degree mp_degree pp_degree"
+    "dp_degree sharding_degree mp_degree pp_degree virtual_pp_degree"
 ).split()
 
 
@@ -50,6 +50,10 @@ class PretrainSettings:
     )
     mp_degree: int = option(1, "processes that share out each layer's weights", aliases=("num_mp",))
     pp_degree: int = option(1, "processes that share out the layers", aliases=("num_pp",))
+    virtual_pp_degree: int = option(
+        1,
+        "chunks of layers on each of 3 or more pp_degree processes: an interleaved, shorter pipeline bubble",
+    )
     sharding_stage: int = option(
         1, "what sharding_degree shares out: 1 optimizer state, 2 gradients too (on a GPU)", choices=(1, 2, 3)
     )
@@ -130,8 +134,8 @@ class PretrainSettings:
     # a resumed run may change these without changing its result
     FREE: ClassVar[list] = (
         "output_dir checkpoint_steps save_steps keep logging_freq eval_freq eval_iters num_workers device "
-        "dp_degree sharding_degree mp_degree pp_degree use_sharding sharding_stage offload share_folder use_recompute "
-        "max_bad_steps"
+        "dp_degree sharding_degree mp_degree pp_degree virtual_pp_degree use_sharding sharding_stage offload "
+        "share_folder use_recompute max_bad_steps"
     ).split()
 
     def check(self, processes=None):

@@ -1,0 +1,122 @@
+"""The batcher of the server, alone: who is answered together, who waits, who is turned away."""
+
+import asyncio
+import threading
+
+import pytest
+
+from ernie_from_scratch.config import UserError
+from ernie_from_scratch.deployment.batcher import MicroBatcher, Overloaded
+
+
+def batched(scenario, predict, **settings):
+    """Run `scenario(batcher)` with a started MicroBatcher."""
+
+    async def whole():
+        batcher = MicroBatcher(predict, **settings)
+        await batcher.start()
+        try:
+            return await asyncio.wait_for(scenario(batcher), 20)
+        finally:
+            await batcher.stop()
+
+    return asyncio.run(whole())
+
+
+def test_requests_that_wait_are_answered_together():
+    calls, gate = [], threading.Event()
+
+    def predict(inputs, options):
+        calls.append((len(inputs), options["k"]))
+        gate.wait(10)
+        return [x * 10 for x in inputs]
+
+    async def scenario(batcher):
+        first = asyncio.create_task(batcher.submit([0], {"k": 1}))
+        while not calls:
+            await asyncio.sleep(0.001)
+        rest = [asyncio.create_task(batcher.submit([i, -i], {"k": 1 + (i == 3)})) for i in range(1, 6)]
+        await asyncio.sleep(0.01)
+        gate.set()
+        return await asyncio.gather(first, *rest)
+
+    answers = batched(scenario, predict, max_batch=6)
+    assert answers == [[0], *([10 * i, -10 * i] for i in range(1, 6))]
+    # alone; then the like-minded 1, 2, 4 fill a batch of 6, then 3 with its own options, then 5
+    assert calls == [(1, 1), (6, 1), (2, 2), (2, 1)]
+
+
+def test_a_wrong_request_does_not_spoil_its_neighbours():
+    gate = threading.Event()
+
+    def predict(inputs, options):
+        gate.wait(10)
+        if "bad" in inputs:
+            raise UserError("bad: here; mend it")
+        return [text.upper() for text in inputs]
+
+    async def scenario(batcher):
+        tasks = [asyncio.create_task(batcher.submit([text], {})) for text in ("a", "b", "bad", "c")]
+        await asyncio.sleep(0.05)
+        gate.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    answers = batched(scenario, predict)
+    assert answers[:2] == [["A"], ["B"]] and answers[3] == ["C"] and isinstance(answers[2], UserError)
+
+
+def test_other_errors_reach_the_caller_and_the_batcher_lives_on():
+    def predict(inputs, options):
+        return [1 // x for x in inputs]
+
+    async def scenario(batcher):
+        with pytest.raises(ZeroDivisionError):
+            await batcher.submit([0], {})
+        return await batcher.submit([1], {})
+
+    assert batched(scenario, predict) == [1]
+
+
+def test_too_many_waiting_are_turned_away():
+    gate, started = threading.Event(), threading.Event()
+
+    def predict(inputs, options):
+        started.set()
+        gate.wait(10)
+        return inputs
+
+    async def scenario(batcher):
+        first = asyncio.create_task(batcher.submit([0], {}))
+        while not started.is_set():
+            await asyncio.sleep(0.001)
+        waiting = [asyncio.create_task(batcher.submit([i], {})) for i in (1, 2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await batcher.submit([3], {})
+        gate.set()
+        return await asyncio.gather(first, *waiting)
+
+    assert batched(scenario, predict, max_waiting=2) == [[0], [1], [2]]
+
+
+def test_who_has_left_is_not_answered():
+    calls, gate = [], threading.Event()
+
+    def predict(inputs, options):
+        calls.append(list(inputs))
+        gate.wait(10)
+        return inputs
+
+    async def scenario(batcher):
+        first = asyncio.create_task(batcher.submit(["first"], {}))
+        while not calls:
+            await asyncio.sleep(0.001)
+        gone = asyncio.create_task(batcher.submit(["gone"], {}))
+        stays = asyncio.create_task(batcher.submit(["stays"], {}))
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        gate.set()
+        return await first, await stays
+
+    assert batched(scenario, predict) == (["first"], ["stays"])
+    assert calls == [["first"], ["stays"]]

@@ -1,0 +1,134 @@
+"""Fine-tuning that is killed, stopped or called wrongly: it continues bit for bit, or ends in one line."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import paddle
+import pytest
+from deployment_helpers import figures_of, run_settings, same_weights, write_text
+
+from ernie_from_scratch.commands.main import main
+from ernie_from_scratch.config import UserError
+from ernie_from_scratch.finetuning import loop
+from ernie_from_scratch.finetuning.loop import finetune
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing in the program handles it."""
+
+
+@pytest.mark.parametrize(
+    "where, after",
+    [
+        ("_train_step", 7),
+        ("_train_step", 15),
+        ("_train_step", 33),
+        ("_write_model", 1),
+        ("save", 1),
+        ("_finish", 0),
+    ],
+)
+def test_killed_anywhere_it_continues_bit_for_bit(
+    review_task, finetuned, tmp_path, monkeypatch, where, after
+):
+    folder, calls = tmp_path / "run", [0]
+    owner, name = (loop, "save_checkpoint") if where == "save" else (loop.FinetuningRun, where)
+    original = getattr(owner, name)
+
+    def dying(*args, **kwargs):
+        if calls[0] == after:
+            raise Killed
+        calls[0] += 1
+        return original(*args, **kwargs)
+
+    chosen = run_settings(review_task, folder, test=str(review_task / "test.tsv"))
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, dying)
+        with pytest.raises(Killed):
+            finetune(chosen, quiet=True)
+    paddle.seed(999)  # what the process drew meanwhile must not matter
+    results = finetune(chosen, quiet=True)
+    assert same_weights(folder, finetuned[0]) and figures_of(folder) == figures_of(finetuned[0])
+    assert {**results, "model": ""} == {**finetuned[1], "model": "", "test_file": results["test_file"]}
+
+
+@pytest.mark.parallel
+def test_sigterm_stops_and_the_same_command_continues(review_task, finetuned, tmp_path):
+    folder = tmp_path / "run"
+    flags = [
+        f"--{n}={v}"
+        for n, v in run_settings(review_task, folder).to_dict().items()
+        if v is not None and n not in ("task", "device")
+    ]
+    command = [sys.executable, "-m", "ernie_from_scratch", "finetune", *flags]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    deadline = time.time() + 120
+    while time.time() < deadline and run.poll() is None:
+        if (folder / "metrics.jsonl").exists() and (folder / "metrics.jsonl").stat().st_size > 0:
+            break
+        time.sleep(0.01)
+    run.send_signal(signal.SIGTERM)
+    _, error = run.communicate(timeout=120)
+    assert run.returncode == 130 and "the same command continues" in error
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0 and "continuing" in done.stderr and "best epoch" in done.stdout
+    assert [row["step"] for row in figures_of(folder)] == [row["step"] for row in figures_of(finetuned[0])]
+
+
+def test_other_settings_or_data_are_refused(review_task, tmp_path, monkeypatch):
+    shutil.copytree(review_task, tmp_path / "task")
+    review_task, folder = tmp_path / "task", tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(loop.FinetuningRun, "_finish", lambda *args: {})
+        finetune(run_settings(review_task, folder, num_train_epochs=1), quiet=True)
+    with pytest.raises(UserError, match="learning_rate was 0.01"):
+        finetune(run_settings(review_task, folder, num_train_epochs=1, learning_rate=1e-3), quiet=True)
+    with open(review_task / "train.tsv", "a", encoding="utf-8") as file:
+        file.write("good\t好\n")
+    with pytest.raises(UserError, match="has changed since"):
+        finetune(run_settings(review_task, folder, num_train_epochs=1), quiet=True)
+
+
+def bad_calls(review_task, tmp_path):
+    """name -> (flags, what the error must say)"""
+    no_weights = tmp_path / "no_weights"
+    no_weights.mkdir()
+    for name in ("config.json", "vocab.txt"):
+        shutil.copy(review_task / "pretrained" / name, no_weights / name)
+    (tmp_path / "a_file").write_text("x")
+    one_label = write_text(tmp_path / "one.tsv", "label\ttext_a\n1\t车\n1\t房\n")
+    other_label = write_text(tmp_path / "other.tsv", "label\ttext_a\ngood\t车\nugly\t房\n")
+    return {
+        "missing train": (dict(train=tmp_path / "none.tsv"), "no such file"),
+        "missing model": (dict(model_name_or_path=tmp_path / "none"), "none"),
+        "no weights": (dict(model_name_or_path=no_weights), "no_weights"),
+        "one label": (dict(train=one_label), "only one label"),
+        "unknown label": (dict(dev=other_label), "unknown label 'ugly'"),
+        "unwritable": (dict(output_dir=tmp_path / "a_file" / "run"), "a_file"),
+        "too long": (dict(max_seq_len=65), "64 positions"),
+        "itself": (dict(output_dir=review_task / "pretrained"), "pretrained model itself"),
+        "no rate": (dict(learning_rate=0), "learning_rate"),
+        "no epochs": (dict(num_train_epochs=0), "num_train_epochs"),
+        "task": (dict(task="seq_clas"), "seq_cls"),
+        "misspelt": (dict(learning_rat=1), "learning_rate"),
+        "word for number": (dict(batch_size="many"), "batch_size"),
+    }
+
+
+@pytest.mark.parametrize("case", [
+    "missing train", "missing model", "no weights", "one label", "unknown label", "unwritable", "too long",
+    "itself", "no rate", "no epochs", "task", "misspelt", "word for number",
+])  # fmt: skip
+def test_mistakes_get_one_line_and_exit_code_2(review_task, tmp_path, capsys, case):
+    changes, message = bad_calls(review_task, tmp_path)[case]
+    values = {**run_settings(review_task, tmp_path / "run").to_dict(), **changes}
+    flags = [f"--{name}={value}" for name, value in values.items() if value is not None]
+    assert main(["finetune", *flags]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert error[-1].startswith("error: ") and message in error[-1]
+    assert not (tmp_path / "run").exists()
