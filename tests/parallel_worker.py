@@ -96,10 +96,11 @@ class Parallel(Plain):
 
     def __init__(self, case):
         self.strategy = Strategy.start(**case["degrees"])
-        self.network = ParallelNetwork(build(case), self.strategy, pretraining_losses)
+        stage = case.get("sharding_stage", 1)
+        self.network = ParallelNetwork(build(case), self.strategy, pretraining_losses, stage)
         self.model = self.network.model
         optimizer, self.schedule = adamw(self.model)
-        self.optimizer = parallel_optimizer(self.network, optimizer)
+        self.optimizer = parallel_optimizer(self.network, optimizer, stage)
 
     def steps(self, batches, first, last):
         rows = []

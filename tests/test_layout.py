@@ -49,7 +49,9 @@ def test_an_interleaved_pipeline_needs_stages_and_micro_batches():
     pipeline = dict(virtual_pp_degree=2, micro_batch_size=4)
     with pytest.raises(UserError, match="--virtual_pp_degree 2: --pp_degree is 2, and must be 3 or more"):
         settings(**pipeline, pp_degree=2, global_batch_size=64).check(2)
-    with pytest.raises(UserError, match="5 micro batches a step, .* needs 6 .*raise --global_batch_size to 48"):
+    with pytest.raises(
+        UserError, match="5 micro batches a step, .* needs 6 .*raise --global_batch_size to 48"
+    ):
         settings(**pipeline, pp_degree=3, dp_degree=2, global_batch_size=40).check(6)
     assert settings(**pipeline, pp_degree=3, dp_degree=2, global_batch_size=48).check(6).accumulation == 6
     with pytest.raises(UserError, match="--virtual_pp_degree is 0"):

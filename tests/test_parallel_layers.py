@@ -16,6 +16,7 @@ from ernie_from_scratch.parallel.sharding import check_sharding
 from ernie_from_scratch.parallel.strategy import Strategy
 from ernie_from_scratch.parallel.tensor import Cut, HeadDropout, check_divides
 from ernie_from_scratch.parallel.whole import gather, part
+from ernie_from_scratch.parallel.whole_layers import Shares
 from ernie_from_scratch.training.objectives import pretraining_losses
 
 SIZES = dict(
@@ -44,6 +45,16 @@ def test_parts_put_together_are_the_whole(axis, ranks):
     assert sum(int((p == -7.0).sum()) for p in parts) == added
     last = cut.part(whole, ranks - 1, ranks, filling=False)
     assert (last == -7.0).sum() == 0
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+def test_shares_make_up_the_whole(ranks):
+    whole = paddle.arange(35, dtype="float32").reshape([5, 7])
+    shares = Shares((5, 7))
+    parts = [shares.part(whole, rank, ranks) for rank in range(ranks)]
+    assert len({tuple(part.shape) for part in parts}) == 1
+    assert sum(part.size for part in parts) - 35 < ranks
+    assert (shares.whole(parts) == whole).all()
 
 
 @pytest.mark.parametrize("stages, chunks", [(1, 1), (2, 1), (3, 1), (5, 1), (3, 3), (4, 2)])
@@ -164,10 +175,14 @@ def test_one_process_needs_no_fleet():
         (lambda: stage_chunks(5, Strategy(pp=6)), "--pp_degree 6: each stage needs a layer, and there are 5"),
         (lambda: check_divides(ErnieConfig(**SIZES), 4), "degrees that do: 1, 2"),
         (lambda: check_sharding(Strategy(sharding=2), 2), "--sharding_stage 2: Paddle runs it on GPUs only"),
-        (lambda: check_sharding(Strategy(sharding=2), 3), "--sharding_stage 3: Paddle runs it on GPUs only"),
+        (lambda: check_sharding(Strategy(), 3), "--sharding_stage 3 needs a --sharding_degree above 1"),
+        (
+            lambda: check_sharding(Strategy(sharding=2, mp=2), 3),
+            "--sharding_stage 3 works with dp_degree and sharding_degree only; found dp_degree 1, ",
+        ),
         (
             lambda: check_sharding(Strategy(sharding=2), 1, True),
-            "--offload with --sharding_stage 1: Paddle runs",
+            "--sharding_stage 1 with --offload: optimizer state is kept in the machine",
         ),
     ],
 )
@@ -183,14 +198,15 @@ def test_sharding_stages_on_gpus(monkeypatch):
     check_sharding(four, 1)
     check_sharding(four, 2)
     check_sharding(four, 2, offload=True)
+    check_sharding(replace(four, dp=2), 3)
     for strategy, stage, message in (
-        (four, 3, "load under the same degrees only"),
         (
             replace(four, mp=2),
             2,
             "takes all processes as sharding_degree; found dp_degree 1, sharding_degree 4, mp_",
         ),
-        (Strategy(), 2, "takes all processes"),
+        (replace(four, dp=2), 2, "takes all processes"),
+        (Strategy(), 2, "needs a --sharding_degree above 1"),
     ):
         with pytest.raises(UserError, match=message):
             check_sharding(strategy, stage)

@@ -37,6 +37,8 @@ MORE_CASES = {
     "dp2_sharding2": (dict(dp=2, sharding=2), {}),
     "mp4": (dict(mp=4), dict(num_attention_heads=4)),
     "pp3_uneven": (dict(pp=3), DROPOUT),
+    "sharding2_stage3_dropout": (dict(sharding=2), dict(DROPOUT, intermediate_size=33), 3),
+    "dp2_sharding2_stage3": (dict(dp=2, sharding=2), {}, 3),
     "pp3_virtual2": (dict(pp=3, virtual_pp=2), dict(num_hidden_layers=7)),
     "pp4_virtual2": (dict(pp=4, virtual_pp=2), dict(num_hidden_layers=8, enable_recompute=True)),
     "sharding2_pp2_packed": (dict(sharding=2, pp=2), dict(pack_rows=True)),
@@ -106,10 +108,13 @@ def difference(first, second):
     return max(float((first[name] - second[name]).abs().max()) for name in first)
 
 
-def check(runs, degrees, network):
-    plain, folder = reference(runs, network), runs / "_".join([*map(str, degrees.items()), *network])
+def check(runs, degrees, network, sharding_stage=1):
+    """Compare a run under `degrees` of a network with these changes to one process's."""
+    plain = reference(runs, network)
+    folder = runs / "_".join([*map(str, degrees.items()), *network, str(sharding_stage)])
     folder.mkdir()
-    case = {**case_of(runs, **network), "degrees": degrees, "reference": str(plain)}
+    case = {**case_of(runs, **network), "degrees": degrees, "sharding_stage": sharding_stage}
+    case["reference"] = str(plain)
     (folder / "case.json").write_text(json.dumps(case))
     launch(folder, degrees)
 

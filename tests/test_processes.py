@@ -86,7 +86,10 @@ def test_resumed_in_another_number_of_processes(corpus, two, tmp_path):
     assert_same_training(two, tmp_path / "run")
 
 
-@pytest.mark.parametrize("degrees", [{"mp_degree": 2}, {"pp_degree": 2}, {"sharding_degree": 2}])
+@pytest.mark.parametrize(
+    "degrees",
+    [{"mp_degree": 2}, {"pp_degree": 2}, {"sharding_degree": 2}, {"sharding_degree": 2, "sharding_stage": 3}],
+)
 def test_any_degrees_train_like_one_process(corpus, two, tmp_path, degrees):
     """Evaluation, `final/` and metrics included; files are whole."""
     finish(run_settings(corpus, tmp_path / "run", global_batch_size=16, **degrees), "--nproc", "2")
@@ -106,6 +109,22 @@ def test_resumed_under_other_degrees(corpus, two, tmp_path):
         stop_after(process, tmp_path / "run", step)
     assert "continuing" in finish(run_settings(corpus, tmp_path / "run", **values))
     assert_same_training(two, tmp_path / "run")
+
+
+@pytest.mark.parallel_all
+def test_resumed_with_layers_shared_out_and_interleaved(corpus, tmp_path):
+    """Begun with a share of each layer in each process, continued as an interleaved pipeline, ended in one process."""
+    deep = json.loads((corpus.parent / "config.json").read_text()) | {"num_hidden_layers": 6}
+    config = tmp_path / "deep.json"
+    config.write_text(json.dumps(deep | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}))
+    values = dict(global_batch_size=24, micro_batch_size=4, checkpoint_steps=2, ernie_config_file=str(config))
+    finish(run_settings(corpus, tmp_path / "plain", **values))
+    shared = run_settings(corpus, tmp_path / "run", **values, sharding_degree=2, sharding_stage=3)
+    stop_after(start(shared, "--nproc", "2"), tmp_path / "run", 2)
+    interleaved = run_settings(corpus, tmp_path / "run", **values, pp_degree=3, virtual_pp_degree=2)
+    stop_after(start(interleaved, "--nproc", "3"), tmp_path / "run", 6)
+    assert "continuing" in finish(run_settings(corpus, tmp_path / "run", **values))
+    assert_same_training(tmp_path / "plain", tmp_path / "run")
 
 
 @pytest.mark.parallel_all

@@ -12,6 +12,7 @@ from paddle.distributed.fleet.utils.hybrid_parallel_util import fused_allreduce_
 
 from ernie_from_scratch.parallel.pipeline import Pipeline, only
 from ernie_from_scratch.parallel.tensor import gather_scores, split_layers
+from ernie_from_scratch.parallel.whole_layers import share_layers
 
 
 class Float32:
@@ -34,16 +35,19 @@ class ParallelNetwork(nn.Layer):
         model: the whole model, alike on every process; the parts of other processes are taken out of it.
         objective: from (model, batch of tensors) to losses with `total`, `masked_lm` and `sentence_pair` (or None),
             as `training.objectives.pretraining_losses`.
+        sharding_stage: with 3, sharding processes share out the encoder layers too.
 
     Attributes:
         model: what this process holds; names are those of the whole model.
-        cuts: {name of a parameter: `Cut`} of what is split by tensor parallel.
+        cuts: {name of a parameter: `Cut` or `Shares`} of what is split by tensor parallel or sharding stage 3.
     """
 
-    def __init__(self, model, strategy, objective):
+    def __init__(self, model, strategy, objective, sharding_stage=1):
         super().__init__()
         self.strategy, self.objective = strategy, objective
         self.cuts = split_layers(model, strategy)
+        if sharding_stage == 3:
+            self.cuts = share_layers(model, strategy)
         self.model = model
         self._pipeline = Pipeline(model, strategy, self._forward) if strategy.pp > 1 else None
         self._gradients_shared = False
@@ -91,9 +95,14 @@ class ParallelNetwork(nn.Layer):
     def _average_gradients(self):
         if self._gradients_shared:
             return
-        for group in (self.strategy.sharding_group, self.strategy.dp_group):
+        everything = self.model.parameters()
+        whole = [parameter for parameter in everything if not _is_share(parameter)]
+        for group, parameters in (
+            (self.strategy.sharding_group, whole),
+            (self.strategy.dp_group, everything),
+        ):
             if group is not None:
-                fused_allreduce_gradients_with_group(self.model.parameters(), group, scale=1 / group.nranks)
+                fused_allreduce_gradients_with_group(parameters, group, scale=1 / group.nranks)
 
     def _sum_over(self, tensor, groups):
         for name in groups:
@@ -105,18 +114,21 @@ class ParallelNetwork(nn.Layer):
     @paddle.no_grad()
     def gradient_norm(self):
         """Global L2 norm of the averaged gradients of the whole network, before clipping, as a float."""
-        split, alike = paddle.zeros([]), paddle.zeros([])
+        split, shared, alike = paddle.zeros([]), paddle.zeros([]), paddle.zeros([])
         for parameter in self.model.parameters():
             if parameter.grad is None or not getattr(parameter, "is_firstly_shared", True):
                 continue
             square = paddle._C_ops.squared_l2_norm(parameter.grad.astype("float32")).reshape([])
             if parameter.is_distributed:
                 split += square
+            elif _is_share(parameter):
+                shared += square
             else:
                 alike += square
         if self._gradients_shared:
             self._sum_over(alike, ["sharding_group"])
-        return self._sum_over(self._sum_over(split, ["mp_group"]) + alike, ["pp_group"]).sqrt().item()
+        here = self._sum_over(split, ["mp_group"]) + self._sum_over(shared, ["sharding_group"]) + alike
+        return self._sum_over(here, ["pp_group"]).sqrt().item()
 
     @paddle.no_grad()
     def forward(self, input_ids, token_type_ids=None, attention_mask=None, masked_positions=None):
@@ -150,6 +162,10 @@ class ParallelNetwork(nn.Layer):
         words, order = self.model(**batch, masked_positions=masked_positions)
         words = gather_scores(words.astype("float32"), self.model.config.vocab_size, self.strategy)
         return words, order.astype("float32")
+
+
+def _is_share(parameter):
+    return getattr(parameter, "is_shared_out", False)
 
 
 def _tensors(batch):

@@ -85,11 +85,14 @@ def stage_memory(job, layout, stage):
     """`Memory` of one GPU of stage `stage` (from 0)."""
     count = stage_parameters(job.config, layout.mp_degree, layout.pp_degree, stage)
     share = layout.sharding_degree
+    if layout.sharding_stage == 3 and share > 1:  # embeddings, pooler and heads stay whole (whole_layers.py)
+        layer = planning.layer_parameters(job.config)
+        layers = layer * job.config.num_hidden_layers
+        held = count - layers + layers / share
+        weights, gradients, optimizer = WEIGHT * (held + layer), GRADIENT * (held + layer), OPTIMIZER * held
+        return Memory(weights, gradients, optimizer, activations(job, layout, stage))
     weights = WEIGHT * count
-    if layout.sharding_stage == 3 and share > 1:
-        layer = WEIGHT * planning.layer_parameters(job.config) / layout.mp_degree
-        weights = weights / share + 2 * layer  # the layer at work and the next, gathered
-    gradients = GRADIENT * count / (share if layout.sharding_stage >= 2 else 1)
+    gradients = GRADIENT * count / (share if layout.sharding_stage == 2 else 1)
     optimizer = 0 if layout.offload else OPTIMIZER * count / share
     return Memory(weights, gradients, optimizer, activations(job, layout, stage))
 

@@ -171,15 +171,18 @@ def best_variant(job, cluster, layout):
     misfit = layout.misfit(job)
     if misfit:
         return Plan(job, cluster, layout, misfit)
-    stages = (1, 2, 3) if layout.pp_degree == 1 and layout.sharding_degree > 1 else (1,)
-    variants = [
-        Plan(
-            job, cluster, dataclasses.replace(layout, recompute=again, sharding_stage=stage, offload=offload)
-        )
+    uncut = (
+        layout.pp_degree == layout.mp_degree == 1 and layout.sharding_degree > 1
+    )  # as `check_sharding` wants it
+    savings = [
+        dict(sharding_stage=stage, recompute=again, offload=offload)
         for again in (False, True)
-        for stage in stages
+        for stage in ((1, 2) if uncut and layout.dp_degree == 1 else (1,))
         for offload in (False, True)
     ]
+    if uncut:
+        savings.append(dict(sharding_stage=3, recompute=True))
+    variants = [Plan(job, cluster, dataclasses.replace(layout, **saving)) for saving in savings]
     fitting = [plan for plan in variants if plan.feasible]
     if fitting:
         return min(fitting, key=lambda plan: plan.step_seconds)

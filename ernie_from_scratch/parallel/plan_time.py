@@ -148,7 +148,7 @@ def synchronization_messages(job, layout, cluster):
     size = GRADIENT * largest_stage_parameters(job, layout)  # that of the weights too
     m = layout.micro_batches(job)
     if s > 1:
-        halves = {1: 2, 2: m + 1, 3: m * (4 if layout.recompute else 3)}[layout.sharding_stage]
+        halves = {1: 2, 2: m + 1, 3: 3 * m}[layout.sharding_stage]
         sent = halves * (s - 1) / s * size
         link, seconds = ring_seconds(cluster, t, s, sent, halves * (s - 1))
         yield Message("sharding", link, sent, seconds)

@@ -1,7 +1,7 @@
 """The optimizer under a strategy; with sharding, each process updates a share (ZeRO: Rajbhandari et al. 2020).
 
-Stage 1 shares out AdamW's moments; stage 2 the gradients too. Stage 2, offload and loss scaling are Paddle's for
-GPUs: no test of this project runs them.
+Stage 1 shares out AdamW's moments; stage 2 the gradients too; stage 3 the encoder layers too (whole_layers.py).
+Stage 2, offload and loss scaling are Paddle's for GPUs: no test of this project runs them.
 """
 
 import paddle
@@ -10,6 +10,7 @@ from paddle.distributed.fleet.meta_parallel.sharding.group_sharded_utils import 
 from paddle.distributed.sharding import group_sharded_parallel
 
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.parallel.whole_layers import WholeNormClip
 
 
 def check_sharding(strategy, stage, offload=False):
@@ -25,21 +26,23 @@ def check_sharding(strategy, stage, offload=False):
     """
     if stage == 1 and not offload:
         return
-    asked = f"--sharding_stage {stage}" if stage > 1 else "--offload with --sharding_stage 1"
-    if paddle.get_device() == "cpu":
+    asked = f"--sharding_stage {stage}" + (" with --offload" if offload else "")
+    if offload and stage != 2:
         raise UserError(
-            f"{asked}: Paddle runs it on GPUs only; on a CPU use --sharding_stage 1 without --offload"
+            f"{asked}: optimizer state is kept in the machine's memory with --sharding_stage 2 only"
         )
-    if stage != 2:
-        raise UserError(
-            f"{asked}: its checkpoints would load under the same degrees only; use --sharding_stage 2, and "
-            "--mp_degree or --pp_degree where the parameters don't fit"
-        )
-    if strategy.sharding == 1 or strategy.processes != strategy.sharding:
-        raise UserError(
-            f"{asked} takes all processes as sharding_degree; found dp_degree {strategy.dp}, sharding_degree "
-            f"{strategy.sharding}, mp_degree {strategy.mp}, pp_degree {strategy.pp}"
-        )
+    if stage == 2 and paddle.get_device() == "cpu":
+        raise UserError(f"{asked}: Paddle runs it on GPUs only; on a CPU use --sharding_stage 1 or 3")
+    found = (
+        f"found dp_degree {strategy.dp}, sharding_degree {strategy.sharding}, mp_degree {strategy.mp}, "
+        f"pp_degree {strategy.pp}"
+    )
+    if strategy.sharding == 1:
+        raise UserError(f"{asked} needs a --sharding_degree above 1; {found}")
+    if stage == 2 and strategy.processes != strategy.sharding:
+        raise UserError(f"{asked} takes all processes as sharding_degree; {found}")
+    if strategy.mp * strategy.pp > 1:
+        raise UserError(f"{asked} works with dp_degree and sharding_degree only; {found}")
 
 
 def parallel_optimizer(network, optimizer, stage=1, offload=False):
@@ -54,6 +57,10 @@ def parallel_optimizer(network, optimizer, stage=1, offload=False):
     """
     strategy = network.strategy
     if strategy.processes == 1:
+        return optimizer
+    if stage == 3:
+        if optimizer._grad_clip:
+            optimizer._grad_clip = WholeNormClip(optimizer._grad_clip.clip_norm, network)
         return optimizer
     if stage == 2:
         sharded, optimizer, _ = group_sharded_parallel(

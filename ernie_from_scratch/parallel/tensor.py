@@ -35,6 +35,10 @@ class Cut:
     size: int
     filling: float = 0.0
 
+    def place(self, strategy):
+        """(which part a process holds, how many there are)."""
+        return strategy.mp_rank, strategy.mp
+
     def part(self, whole, rank, ranks, filling=True):
         """The part of a tensor that process `rank` of `ranks` holds; without `filling`, filled up with zeros."""
         width = -(-self.size // ranks)

@@ -30,7 +30,7 @@ def gather(network, tensors):
     for name in names:
         cut = _cut(network, name)
         parts = []
-        for rank in _holders(held, name, network.strategy.mp if cut else 1):
+        for rank in _holders(held, name, cut.place(network.strategy)[1] if cut else 1):
             if rank == me == 0:
                 parts.append(tensors[name])
             elif rank == me:
@@ -52,7 +52,7 @@ def part(network, tensors):
         parameter = name if name in own else name.rpartition(".")[0]
         if parameter in own:
             cut, filling = _cut(network, name), name in network.cuts
-            mine[name] = cut.part(tensor, strategy.mp_rank, strategy.mp, filling) if cut else tensor
+            mine[name] = cut.part(tensor, *cut.place(strategy), filling) if cut else tensor
     return mine
 
 
@@ -63,7 +63,9 @@ def _cut(network, name):
 
 
 def _holders(held, name, parts):
-    """The first process that holds each part of a tensor. Fleet's numbers run fastest along tensor parallel."""
+    """The first process that holds each part of a tensor. Fleet's numbers run fastest along tensor parallel, then
+    sharding: stage 3 leaves the others out.
+    """
     return [
         next(rank for rank, here in enumerate(held) if rank % parts == number and name in here)
         for number in range(parts)

@@ -65,7 +65,9 @@ class PretrainingRun:
         self._must_agree = settings.shared() | {"the corpus (SHA-256)": self.data.fingerprint}
         if processes.size > 1:
             self._must_agree["weights (SHA-256)"] = weights_checksum(model)
-        self.network = ParallelNetwork(model, self.strategy, objective(settings, model))
+        self.network = ParallelNetwork(
+            model, self.strategy, objective(settings, model), settings.sharding_stage
+        )
         self.schedule = WarmupDecay(
             settings.max_lr,
             settings.min_lr,

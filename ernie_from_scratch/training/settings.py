@@ -55,7 +55,9 @@ class PretrainSettings:
         "chunks of layers on each of 3 or more pp_degree processes: an interleaved, shorter pipeline bubble",
     )
     sharding_stage: int = option(
-        1, "what sharding_degree shares out: 1 optimizer state, 2 gradients too (on a GPU)", choices=(1, 2, 3)
+        1,
+        "what sharding_degree shares out: 1 optimizer state, 2 gradients too (on a GPU), 3 encoder layers too",
+        choices=(1, 2, 3),
     )
     offload: bool = option(False, "keep the shared out optimizer state in the machine's memory (on a GPU)")
     use_sharding: bool | None = option(
