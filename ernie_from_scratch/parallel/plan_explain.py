@@ -17,7 +17,7 @@ t mp_degree, p pp_degree, m micro batches of a step, n GPUs of a group
 Parameters    of a layer 4 (h^2 + h) + 2 h i + i + h + 4 h; the sum is that of the network itself
 
 Memory        bytes a parameter: {WEIGHT} weight, {GRADIENT} gradient, {OPTIMIZER} float32 weight and AdamW's moments;
-              layers over t and p; over the sharding group the optimizer (stage 1), gradients (2), weights (3)
+              layers over t and p; over the sharding group the optimizer (stage 1), gradients (2), encoder layers (3)
                 [ZeRO: Rajbhandari et al. 2020, section 3.1 and 5]
               activations of a layer: s b h (10 + 24/t + 5 a s / (h t)), without dropout less
               with recompute: 2 s b h of each layer, and one layer in full
