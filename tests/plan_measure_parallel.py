@@ -1,7 +1,7 @@
 """Run by Paddle's launcher as `plan_measure_parallel.py FOLDER`: memory of real parallel steps, for the planner.
 
-FOLDER/case.json holds {preset, rows, seq_len, asked, micro_batches, degrees, …fields of the config}; each process
-writes the bytes of its peak in the third step, by Paddle's allocator, to FOLDER/RANK.json.
+FOLDER/case.json holds {preset, rows, seq_len, asked, micro_batches, degrees, sharding_stage, …fields of the config};
+each process writes the bytes of its peak in the third step, by Paddle's allocator, to FOLDER/RANK.json.
 """
 
 import json
@@ -20,14 +20,15 @@ from ernie_from_scratch.training.objectives import pretraining_losses
 from ernie_from_scratch.training.optimizer import build_optimizer
 
 
-def measure(preset, rows, seq_len, asked, micro_batches, degrees, **fields):
+def measure(preset, rows, seq_len, asked, micro_batches, degrees, sharding_stage, **fields):
     paddle.distributed.init_parallel_env()
     strategy = Strategy.start(**degrees)
     before = core.host_memory_stat_current_value("Allocated", 0)
     config = efs.ErnieConfig.preset(preset, **fields)
-    network = ParallelNetwork(efs.ErnieForPretraining(config), strategy, pretraining_losses)
+    model = efs.ErnieForPretraining(config)
+    network = ParallelNetwork(model, strategy, pretraining_losses, sharding_stage)
     network.train()
-    optimizer = parallel_optimizer(network, build_optimizer(network.model, 1e-4))
+    optimizer = parallel_optimizer(network, build_optimizer(network.model, 1e-4), sharding_stage)
     batch = made_up_batch(config, rows, seq_len, asked) | {"attention_mask": None}
     batches = [batch] * micro_batches
     for _ in range(3):

@@ -98,6 +98,8 @@ def test_memory_grows_as_it_should():
     longer, more = memory({"max_seq_len": 256}), memory({"micro_batch_size": 16})
     assert longer.activations > more.activations  # as many tokens; attention grows with the square
     assert memory({"sharding_degree": 2}).optimizer == base.optimizer / 2
+    shared_out = memory({"sharding_degree": 2, "sharding_stage": 3})
+    assert shared_out.weights < base.weights and shared_out.optimizer < base.optimizer
     assert memory({"mp_degree": 2}).weights < base.weights and memory({"pp_degree": 2}).weights < base.weights
     assert memory(attention_probs_dropout_prob=0.0).total < base.total
 

@@ -81,14 +81,21 @@ def activations(job, layout, stage):
     return kept + inside + scores
 
 
+def held_parameters(config, shares):
+    """Parameters that one process holds under sharding stage 3: a share of the layers, and all else (whole_layers.py).
+
+    The layer at work is whole beside them.
+    """
+    layers = planning.layer_parameters(config) * config.num_hidden_layers
+    return planning.total_parameters(config) - layers + layers / shares
+
+
 def stage_memory(job, layout, stage):
     """`Memory` of one GPU of stage `stage` (from 0)."""
     count = stage_parameters(job.config, layout.mp_degree, layout.pp_degree, stage)
     share = layout.sharding_degree
-    if layout.sharding_stage == 3 and share > 1:  # embeddings, pooler and heads stay whole (whole_layers.py)
-        layer = planning.layer_parameters(job.config)
-        layers = layer * job.config.num_hidden_layers
-        held = count - layers + layers / share
+    if layout.sharding_stage == 3 and share > 1:
+        held, layer = held_parameters(job.config, share), planning.layer_parameters(job.config)
         weights, gradients, optimizer = WEIGHT * (held + layer), GRADIENT * (held + layer), OPTIMIZER * held
         return Memory(weights, gradients, optimizer, activations(job, layout, stage))
     weights = WEIGHT * count

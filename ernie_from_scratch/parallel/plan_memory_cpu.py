@@ -5,24 +5,30 @@ models/attention.py say what is saved. T = rows x tokens; H, I, N, V sizes; L to
 """
 
 from ernie_from_scratch.parallel import planning
-from ernie_from_scratch.parallel.plan_memory import Memory, stage_parameters
+from ernie_from_scratch.parallel.plan_memory import Memory, held_parameters, stage_parameters
 
 FLOAT = 4
 KEEP_OUTPUT_ONLY = ("relu", "tanh")  # gelu and silu keep their input, and the product behind them its own
 
 
 def cpu_memory(
-    config, rows, seq_len, asked, mp_degree=1, pp_degree=1, stage=0, micro_batches=1, recompute=None
+    config, rows, seq_len, asked, mp_degree=1, pp_degree=1, stage=0, micro_batches=1, recompute=None, shares=1
 ):
     """`Memory` at the peak of an optimizer step (the second or a later one), as Paddle's allocator counts it.
 
     Numpy's dropout marks are included. The libraries, their buffers and what malloc does not give back are not: at the
     width of ERNIE base the whole process grew by 1.2 to 1.3 times as much. `asked` are the masked tokens M of a micro
     batch; the scores of the micro batch before are taken to be gone. `recompute`: as config.enable_recompute unless
-    given. Measured for one process and for two, with layers split (mp 2) or dealt out (pp 2).
+    given. `shares`: so many processes share out the layers (sharding stage 3, which recomputes). Measured for one
+    process and for two, with layers split (mp 2), dealt out (pp 2) or shared out.
     """
-    recompute = config.enable_recompute if recompute is None else recompute
-    count = stage_parameters(config, mp_degree, pp_degree, stage)
+    recompute = shares > 1 or (config.enable_recompute if recompute is None else recompute)
+    count = (
+        held_parameters(config, shares)
+        if shares > 1
+        else stage_parameters(config, mp_degree, pp_degree, stage)
+    )
+    whole = FLOAT * planning.layer_parameters(config) if shares > 1 else 0  # the layer at work
     tokens, hidden = rows * seq_len, config.hidden_size
     last = stage == pp_degree - 1
     words = FLOAT * config.vocab_size * hidden / mp_degree  # gradient of the word embeddings
@@ -41,7 +47,7 @@ def cpu_memory(
         + heads
         + (4 if mp_degree > 1 else 2) * scores,  # of the loss: softmax, its gradient; parts of it too
         kept + heads + scores + (words if last else 0),  # backward of the decoder
-        kept + both_uses + layer_backward(config, rows, seq_len, mp_degree, recompute),
+        kept + both_uses + 2 * whole + layer_backward(config, rows, seq_len, mp_degree, recompute),
         both_uses + (words + entry if stage == 0 else 0),  # backward of the embeddings, the end
     ]
     batch = 8 * (2 * tokens + 2 * asked + rows)  # ids, types, positions, labels: int64

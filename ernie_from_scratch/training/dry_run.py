@@ -40,6 +40,7 @@ def step_memory(settings, config):
             settings.offload,
         )
         return fullest_stage(job, layout)[1]
+    shared_out = settings.sharding_stage == 3
     asked = round(settings.masked_lm_prob * settings.micro_batch_size * settings.max_seq_len)
     stages = [
         cpu_memory(
@@ -51,11 +52,12 @@ def step_memory(settings, config):
             settings.pp_degree,
             stage,
             settings.accumulation,
+            shares=settings.sharding_degree if shared_out else 1,
         )
         for stage in range(settings.pp_degree)
     ]
     fullest = max(stages, key=lambda memory: memory.total)
-    return replace(fullest, optimizer=fullest.optimizer / settings.sharding_degree)
+    return fullest if shared_out else replace(fullest, optimizer=fullest.optimizer / settings.sharding_degree)
 
 
 def dry_run(settings, processes=None):
