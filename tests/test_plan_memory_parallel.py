@@ -1,4 +1,4 @@
-"""The CPU memory formula under tensor and pipeline parallel and sharding stage 3, against real 2-process steps: 10 %."""
+"""CPU memory under tensor and pipeline parallel and sharding stage 3: formula and real 2-process steps, within 10 %."""
 
 import json
 import os
