@@ -28,8 +28,8 @@ def to_tensors(batch):
 def pretraining_losses(model, batch):
     """Losses of `ErnieForPretraining` on one batch of tensors (Sun et al. 2019, section 3; Devlin et al. 2018, 3.1).
 
-    The masked LM loss is the mean cross-entropy over the M masked positions, in nats; the pair loss the mean
-    over the B rows, left out when the batch carries no `next_sentence_label`.
+    The masked LM loss is the mean cross-entropy over the M masked positions, in nats; the pair loss the mean over
+    the rows that have a label (one-sentence rows have -100), left out when the batch has no `next_sentence_label`.
     """
     prediction_scores, pair_scores = model(  # [M, V], [B, 2]
         batch["input_ids"],  # [B, L]
