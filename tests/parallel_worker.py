@@ -20,6 +20,7 @@ from ernie_from_scratch.config import ErnieConfig
 from ernie_from_scratch.dataset.collate import real_tokens
 from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.parallel.network import Float32, ParallelNetwork
+from ernie_from_scratch.parallel.processes import leave
 from ernie_from_scratch.parallel.sharding import parallel_optimizer
 from ernie_from_scratch.parallel.strategy import Strategy
 from ernie_from_scratch.parallel.whole import gather, part
@@ -157,3 +158,4 @@ if __name__ == "__main__":
     settings = json.loads((here / "case.json").read_text())
     micro_batches = pickle.loads((here.parent / "batches.pkl").read_bytes())
     journey(Parallel(settings), micro_batches, here, half=Path(settings["reference"]))
+    leave()

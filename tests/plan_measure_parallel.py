@@ -14,6 +14,7 @@ from paddle.base import core
 from plan_measure import made_up_batch
 
 from ernie_from_scratch.parallel.network import Float32, ParallelNetwork
+from ernie_from_scratch.parallel.processes import leave
 from ernie_from_scratch.parallel.sharding import parallel_optimizer
 from ernie_from_scratch.parallel.strategy import Strategy
 from ernie_from_scratch.training.objectives import pretraining_losses
@@ -44,3 +45,4 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     found = measure(**json.loads((folder / "case.json").read_text()))
     (folder / f"{found['rank']}.json").write_text(json.dumps(found))
+    leave()

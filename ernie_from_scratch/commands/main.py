@@ -28,18 +28,28 @@ SYSTEM_ERRORS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs `ernie ARGV...`.
+    """Runs `ernie ARGV...`; one of several processes that Paddle's launcher has started ends here.
 
     Returns the exit code: 0 done, 2 a mistake of the user's (one line on stderr), 130 interrupted, 141 nobody
     reads the output any more. Other exceptions are bugs and keep their traceback.
     """
+    code = guarded(sys.argv[1:] if argv is None else list(argv))
+    if argv is None and int(os.environ.get("PADDLE_TRAINERS_NUM") or 1) > 1:
+        from ernie_from_scratch.parallel.processes import leave
+
+        leave(code)
+    return code
+
+
+def guarded(argv: list[str]) -> int:
+    """Dispatches, and turns what the user can mend into one line and an exit code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(
             stream, "reconfigure"
         ):  # a terminal that is not UTF-8 shows \uXXXX for Chinese, no traceback
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = dispatch(sys.argv[1:] if argv is None else list(argv))
+        code = dispatch(argv)
         sys.stdout.flush()
         return code
     except UserError as error:

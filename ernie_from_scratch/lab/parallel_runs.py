@@ -12,6 +12,8 @@ import psutil
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.parallel.launch import on_cpu_alone
 
+LEAVE = "\n\nfrom ernie_from_scratch.parallel.processes import leave\n\nleave()\n"
+
 
 def run_script(script: str, folder, processes: int = 2, seconds: float = 240) -> list[dict]:
     """Run the Python text `script` in several processes, connected by Paddle's launcher, until all have ended.
@@ -30,7 +32,7 @@ def run_script(script: str, folder, processes: int = 2, seconds: float = 240) ->
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "script.py").write_text(script, encoding="utf8")
+    (folder / "script.py").write_text(script + LEAVE, encoding="utf8")
     environment = dict(os.environ)
     if paddle.device.cuda.device_count() < processes:
         environment |= on_cpu_alone(processes) | {"OMP_NUM_THREADS": "1"}

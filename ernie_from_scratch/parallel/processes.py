@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import queue
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -20,6 +21,28 @@ from ernie_from_scratch.parallel.launch import launched_processes
 COURTESY_SECONDS = 3
 POLL_SECONDS = 0.02
 ANSWER_SECONDS = 30
+
+
+def leave(code=0):
+    """End a process that Paddle's launcher has started, now that its work is done and written.
+
+    While the interpreter takes Paddle's groups down, they crash now and then (signal 11), and the launcher would
+    take that for a failure: so it is not waited for. The first process, which keeps the store that all ask, is the
+    last to go.
+    """
+    if code == 0 and dist.is_initialized():
+        store, others = core.create_or_get_global_tcp_store(), dist.get_world_size() - 1
+        with contextlib.suppress(
+            RuntimeError, ValueError, OSError
+        ):  # another has ended: the launcher will say so
+            if dist.get_rank() > 0:
+                store.add("left", 1)
+            deadline = time.monotonic() + ANSWER_SECONDS
+            while dist.get_rank() == 0 and store.add("left", 0) < others and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 class LostContact(UserError):
