@@ -48,18 +48,16 @@ def command(args, folder, steps):
 
 def shipped_corpus(folder):
     """Prepare sentences of the shipped recipe in `folder`, unless it has them; returns the prefix."""
-    from ernie_from_scratch.text.corpus import read_texts
-    from ernie_from_scratch.text.prepare import prepare
-    from ernie_from_scratch.text.recipe import choose_facts, generate_corpus, load_facts, write_text
-    from ernie_from_scratch.text.vocabulary import build_vocabulary
+    from ernie_from_scratch.lab.demo.settings import DemoSettings
+    from ernie_from_scratch.lab.demo.text_stages import write_prepared, write_recipe, write_vocabulary
 
     folder = Path(folder)
-    text, words, prefix = folder / "recipe.txt", folder / "vocab.txt", folder / "recipe"
+    text, words, prefix = folder / "recipe.jsonl", folder / "vocab.txt", folder / "recipe"
     if not Path(f"{prefix}_meta.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(generate_corpus(choose_facts(load_facts(), 2000, seed=1), 100_000), text)
-        build_vocabulary(read_texts(text)).save(words)
-        prepare(text, prefix, words)
+        write_recipe(DemoSettings(facts=2000, sentences=100_000), text)
+        write_vocabulary(text, words)
+        write_prepared(text, prefix, words, segmenter="builtin")
     return str(prefix)
 
 
@@ -80,11 +78,16 @@ def rows_of(folder):
     return read_metrics(Path(folder) / "metrics.jsonl")
 
 
+def probe(args, folder):
+    """Training rows of metrics.jsonl of a short run."""
+    subprocess.run(ernie(command(args, folder, PROBE_STEPS)), check=True, capture_output=True)
+    return [row for row in rows_of(folder) if "eval" not in row]
+
+
 def speed(args):
     """Steps a second of the run, from a short one."""
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(ernie(command(args, folder, PROBE_STEPS)), check=True, capture_output=True)
-        rows = [row for row in rows_of(folder) if "eval" not in row]
+        rows = probe(args, folder)
     return statistics.median(row["samples_per_second"] for row in rows[1:]) / BATCH
 
 

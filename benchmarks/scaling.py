@@ -9,19 +9,17 @@ out the same, and the speed is the median over logged steps.
 
 import argparse
 import statistics
-import subprocess
 import sys
 import tempfile
 from types import SimpleNamespace
 
-from pretrain import PROBE_STEPS, command, ernie, rows_of, shipped_corpus, write_network
+from pretrain import probe, shipped_corpus, write_network
 
 
 def run(folder, input_dir, config, processes):
     """(tokens a second, share of the peak, last loss) of a short run."""
     args = SimpleNamespace(input_dir=input_dir, config=config, nproc=processes)
-    subprocess.run(ernie(command(args, folder, PROBE_STEPS)), check=True, capture_output=True)
-    rows = [row for row in rows_of(folder) if "eval" not in row]
+    rows = probe(args, folder)
     speed, share = (statistics.median(row[name] for row in rows[1:]) for name in ("tokens_per_second", "mfu"))
     return speed, share, rows[-1]["loss"]
 

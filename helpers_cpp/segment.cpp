@@ -300,7 +300,6 @@ void Segmenter::viterbi(CodePointView text, uint8_t* starts) {
 void Segmenter::mark_starts(CodePointView text, uint8_t* starts, bool hmm) {
     if (!weighed_) weigh();
     const size_t n = text.size();
-    if (n == 0) return;
     std::fill_n(starts, n, uint8_t{0});
     look_up(text);
     for (size_t i = 0; i < n;) {

@@ -1,7 +1,7 @@
 """One process of tests/test_parallel_gloo.py: makes the calls that Fleet makes, and writes down what came of each.
 
 `parallel_gloo_worker.py FOLDER calls` makes them in two processes as Paddle has them, then with `gloo.install()`;
-`… FOLDER groups stock|installed` exchanges among four processes in groups that overlap.
+`… FOLDER EXCHANGE… stock|installed` makes exchanges among four processes.
 """
 
 import json
@@ -64,11 +64,11 @@ def calls(rank):
     }
 
 
-def exchange(rank):
+def groups(rank):
     """Sums in groups that share members, and messages from the first process to each of a group of four."""
-    groups = [dist.new_group(ranks) for ranks in ([0, 1], [2, 3], [0, 2], [1, 3], [0, 1, 2, 3])]
+    overlapping = [dist.new_group(ranks) for ranks in ([0, 1], [2, 3], [0, 2], [1, 3], [0, 1, 2, 3])]
     sums = []
-    for group in groups:
+    for group in overlapping:
         if rank in group.ranks:
             total = paddle.to_tensor([2.0**rank])
             dist.all_reduce(total, group=group)
@@ -130,20 +130,21 @@ def attempt(seconds, function, *arguments):
     return came[0] if came else "hangs"
 
 
+EXCHANGES = {function.__name__: function for function in (messages, ring, batch, groups)}
+
 if __name__ == "__main__":
-    folder, what, *how = sys.argv[1:]
-    if how == ["installed"]:
+    folder, *names, how = sys.argv[1:]
+    if how == "installed":
         gloo.install()
     dist.init_parallel_env()
     here = dist.get_rank()
-    if what == "calls":
+    if how == "calls":
         results = {"stock": {name: attempt(STOCK_SECONDS, call) for name, call in calls(here).items()}}
         gloo.install()
         results["installed"] = {name: attempt(SECONDS, call) for name, call in calls(here).items()}
     else:
-        patience = STOCK_SECONDS if how == ["stock"] else SECONDS
-        kinds = dict(messages=messages, groups=exchange, ring=ring, batch=batch)
-        results = {name: attempt(patience, call, here) for name, call in kinds.items()}
+        patience = STOCK_SECONDS if how == "stock" else SECONDS
+        results = {name: attempt(patience, EXCHANGES[name], here) for name in names}
     Path(folder, f"{here}.json").write_text(json.dumps(results))
-    if how == ["stock"]:
+    if how == "stock":
         os._exit(0)  # a thread that hangs would hold it up

@@ -1,15 +1,13 @@
 """Every combination of degrees trains exactly like one process, and loads what any other has saved."""
 
 import json
-import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
+from parallel_helpers import launch
 from parallel_worker import HALF, STEPS, Plain, journey
 from small_corpus import make_corpus, run_settings
 
@@ -88,20 +86,6 @@ def reference(runs, network):
     return folder
 
 
-def launch(folder, degrees):
-    processes = int(np.prod([degree for name, degree in degrees.items() if name != "virtual_pp"]))
-    command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(processes)]
-    environment = dict(os.environ, PADDLE_DISTRI_BACKEND="gloo", OMP_NUM_THREADS="1")
-    done = subprocess.run(
-        [*command, "--log_dir", str(folder / "logs"), str(WORKER), str(folder)],
-        env=environment,
-        capture_output=True,
-        timeout=600,
-    )
-    said = "".join(log.read_text(errors="replace")[-3000:] for log in (folder / "logs").glob("workerlog.*"))
-    assert done.returncode == 0, said
-
-
 def difference(first, second):
     """The largest difference between two dicts of tensors with the same names."""
     assert set(first) == set(second)
@@ -116,7 +100,9 @@ def check(runs, degrees, network, sharding_stage=1):
     case = {**case_of(runs, **network), "degrees": degrees, "sharding_stage": sharding_stage}
     case["reference"] = str(plain)
     (folder / "case.json").write_text(json.dumps(case))
-    launch(folder, degrees)
+    processes = int(np.prod([degree for name, degree in degrees.items() if name != "virtual_pp"]))
+    code, said = launch(WORKER, folder, processes, seconds=600)
+    assert code == 0, said
 
     wanted, found = (json.loads((f / "rows.json").read_text()) for f in (plain, folder))
     found_differences = {part: np.abs(np.subtract(found[part], wanted[part])).max() for part in wanted}

@@ -1,12 +1,10 @@
 """CPU memory under tensor and pipeline parallel and sharding stage 3: formula and real 2-process steps, within 10 %."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from parallel_helpers import launch
 
 from ernie_from_scratch.config import ErnieConfig
 from ernie_from_scratch.parallel.plan_memory_cpu import cpu_memory
@@ -34,14 +32,8 @@ def test_within_ten_percent(size, degrees, tmp_path):
     case = SIZES[size] | NO_DROPOUT | {"micro_batches": 4, "degrees": degrees}
     case["sharding_stage"] = 3 if "sharding" in degrees else 1
     (tmp_path / "case.json").write_text(json.dumps(case))
-    command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
-    subprocess.run(
-        [*command, "--log_dir", str(tmp_path / "logs"), str(WORKER), str(tmp_path)],
-        env=dict(os.environ, PADDLE_DISTRI_BACKEND="gloo", OMP_NUM_THREADS="1"),
-        capture_output=True,
-        check=True,
-        timeout=300,
-    )
+    code, said = launch(WORKER, tmp_path, 2)
+    assert code == 0, said
     fields = {
         name: case[name]
         for name in case.keys()

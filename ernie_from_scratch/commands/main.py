@@ -11,6 +11,7 @@ import ernie_from_scratch
 from ernie_from_scratch import commands
 from ernie_from_scratch.commands.arguments import Parser, nearest
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.parallel.launch import launched_processes
 
 FRAME = ("main", "arguments")  # files of this folder that are not subcommands
 # The order of `ernie --help`: the way a user goes. Commands that are not named here come after.
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     reads the output any more. Other exceptions are bugs and keep their traceback.
     """
     code = guarded(sys.argv[1:] if argv is None else list(argv))
-    if argv is None and int(os.environ.get("PADDLE_TRAINERS_NUM") or 1) > 1:
+    if argv is None and launched_processes() > 1:
         from ernie_from_scratch.parallel.processes import leave
 
         leave(code)

@@ -25,7 +25,6 @@ from ernie_from_scratch.lab.demo.settings import DemoSettings
 from ernie_from_scratch.lab.demo.text_stages import write_prepared, write_recipe, write_vocabulary
 from ernie_from_scratch.lab.parallel_runs import run_script
 from ernie_from_scratch.parallel.network import Float32, ParallelNetwork
-from ernie_from_scratch.parallel.processes import leave
 from ernie_from_scratch.parallel.sharding import parallel_optimizer
 from ernie_from_scratch.parallel.strategy import Strategy
 from ernie_from_scratch.parallel.whole import gather
@@ -161,4 +160,3 @@ def main(folder):
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
-    leave()

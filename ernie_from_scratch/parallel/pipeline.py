@@ -217,7 +217,10 @@ class Pipeline:
 
 
 def same_width(batches):
-    """Micro batches padded to the widest of them; positions [M] count on in the wider rows."""
+    """Micro batches padded to the widest of them; positions [M] count on in the wider rows.
+
+    The losses stay, but for dropout: in a wider row it draws other marks than in one process.
+    """
     widest = max(batch["input_ids"].shape[1] for batch in batches)
     return [_widened(batch, widest - batch["input_ids"].shape[1]) for batch in batches]
 

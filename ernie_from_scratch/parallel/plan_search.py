@@ -171,9 +171,8 @@ def best_variant(job, cluster, layout):
     misfit = layout.misfit(job)
     if misfit:
         return Plan(job, cluster, layout, misfit)
-    uncut = (
-        layout.pp_degree == layout.mp_degree == 1 and layout.sharding_degree > 1
-    )  # as `check_sharding` wants it
+    # stages 2 and 3 as `check_sharding` lets them run
+    uncut = layout.pp_degree == layout.mp_degree == 1 and layout.sharding_degree > 1
     savings = [
         dict(sharding_stage=stage, recompute=again, offload=offload)
         for again in (False, True)

@@ -31,18 +31,27 @@ def leave(code=0):
     last to go.
     """
     if code == 0 and dist.is_initialized():
-        store, others = core.create_or_get_global_tcp_store(), dist.get_world_size() - 1
-        with contextlib.suppress(
-            RuntimeError, ValueError, OSError
-        ):  # another has ended: the launcher will say so
+        # where another has ended, the launcher will say so
+        with contextlib.suppress(RuntimeError, ValueError, OSError):
             if dist.get_rank() > 0:
-                store.add("left", 1)
-            deadline = time.monotonic() + ANSWER_SECONDS
-            while dist.get_rank() == 0 and store.add("left", 0) < others and time.monotonic() < deadline:
-                time.sleep(POLL_SECONDS)
+                _answer(lambda: _count("left", 1))
+            else:
+                _wait_for_the_others_to_leave()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(code)
+
+
+def _wait_for_the_others_to_leave():
+    """For ANSWER_SECONDS at most."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while _count("left", 0) < dist.get_world_size() - 1 and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+
+
+def _count(key, more):
+    """What all processes together have counted under `key`, with `more` added."""
+    return core.create_or_get_global_tcp_store().add(key, more)
 
 
 class LostContact(UserError):
@@ -103,11 +112,11 @@ class Processes:
         if self.size == 1:
             return
         with contact():
-            store, key = core.create_or_get_global_tcp_store(), f"wait/{next(self._waits)}"
-            here = _answer(lambda: store.add(key, 1))
+            key = f"wait/{next(self._waits)}"
+            here = _answer(lambda: _count(key, 1))
             while here < self.size:
                 time.sleep(POLL_SECONDS)
-                here = _answer(lambda: store.add(key, 0))
+                here = _answer(lambda: _count(key, 0))
 
     def agree(self, facts):
         """Refuse unless every process holds the same `facts`, a dict of things to compare.

@@ -9,7 +9,7 @@ import numpy as np
 
 from ernie_from_scratch import native
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.basic import DROPPED, HAN, SPACE, analyse
+from ernie_from_scratch.text.basic import DROPPED, HAN, SPACE, analyse, is_han
 from ernie_from_scratch.text.dictionary import (
     IMPOSSIBLE,
     STATES,
@@ -32,7 +32,6 @@ ASSIGNED = (
     range(0xE0000, 0xE0200),
 )  # code points outside of these are all unassigned or private
 FIRST_HAN, LAST_HAN = 0x4E00, 0x9FD5
-PLAIN_HAN = (range(0x4E00, 0xA000), range(0x3400, 0x4DC0), range(0x20000, 0x2A6E0), range(0x2A700, 0x2CEB0))
 
 
 class NativeSegmenter:
@@ -144,12 +143,11 @@ def character_table(do_lower_case: bool) -> tuple[np.ndarray, dict[int, list[tup
     """
     classes = np.full(0x110000, DROPPED, np.uint8)
     expansions = {}
-    plain_han = set().union(*PLAIN_HAN)
     for code in (code for block in ASSIGNED for code in block):
         char = chr(code)
         if code > 0xFF and unicodedata.category(char)[0] == "C":  # most of these are unassigned
             continue
-        if code in plain_han:
+        if is_han(char) and unicodedata.is_normalized("NFD", char):
             classes[code] = HAN
             continue
         parts = analyse(char, do_lower_case)
