@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
 import ernie_from_scratch  # noqa: F401  (applies the process settings before paddle)
@@ -147,4 +148,7 @@ if __name__ == "__main__":
         results = {name: attempt(patience, EXCHANGES[name], here) for name in names}
     Path(folder, f"{here}.json").write_text(json.dumps(results))
     if how == "stock":
+        # a process that leaves while others still wait for it can take them down before they have written
+        while len(list(Path(folder).glob("*.json"))) < dist.get_world_size():
+            time.sleep(0.1)
         os._exit(0)  # a thread that hangs would hold it up

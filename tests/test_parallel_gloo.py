@@ -29,7 +29,8 @@ CALLS = {
 
 def run(folder, processes, *arguments):
     """What each process wrote."""
-    launch(WORKER, folder, processes, *arguments)
+    _, said = launch(WORKER, folder, processes, *arguments)
+    assert len(list(folder.glob("*.json"))) == processes, said
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(processes)]
 
 
