@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from models_helpers import EVERY_CASE, NO_DROPOUT, configs, ids, largest_difference, randomize
 
 import ernie_from_scratch as efs
-from ernie_from_scratch.models.ernie import additive_mask
 from ernie_from_scratch.models.heads import mean_cross_entropy
-from ernie_from_scratch.models.packing import Packing
+from ernie_from_scratch.models.masks import add_mask, additive_mask
 
 SMALL = {
     "vocab_size": 200,
@@ -151,47 +150,10 @@ def test_padding_changes_nothing(config, seed):
             )
 
 
-@EVERY_CASE
-@given(configs(**NO_DROPOUT), st.integers(0, 1000))
-def test_packed_rows_give_the_same_losses_states_and_gradients(config, seed):
-    rng = np.random.default_rng(seed)
-    rows, length = int(rng.integers(1, 40)), int(rng.integers(2, 24))
-    tokens = ids(rng, config, rows, length, padded=True)
-    seen = (tokens != config.pad_token_id).astype("int64")
-    asked = paddle.nonzero(seen.flatten() * paddle.to_tensor(rng.integers(0, 2, rows * length))).flatten()
-    if len(asked) == 0:
-        return
-    labels = paddle.to_tensor(rng.integers(0, config.vocab_size, len(asked)))
-    order = paddle.to_tensor(rng.integers(0, 2, rows))
-    model = efs.ErnieForPretraining(config)
-    randomize(model, rng)
-    states, losses, gradients = [], [], []
-    for pack in (False, True):
-        config.pack_rows = pack
-        states.append(model.ernie(tokens)[0] * seen.unsqueeze(-1).astype("float32"))
-        loss = model(tokens, masked_positions=asked, labels=labels, next_sentence_label=order)[0]
-        loss.backward()
-        losses.append(float(loss))
-        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
-        model.clear_gradients()
-    assert largest_difference(*states) <= 1e-5
-    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
-    largest = max(float(g.abs().max()) for g in gradients[0])
-    assert largest_difference(*gradients) <= 1e-5 * max(1.0, largest)
-
-
-def test_packing_fills_rows_and_keeps_them_apart():
-    lengths = [3, 8, 5, 1, 7, 2, 6]
-    mask = paddle.to_tensor((np.arange(8) < np.array(lengths)[:, None]).astype("int64"))
-    packing = Packing(mask, capacity=8)
-    assert packing.sources.shape == [4, 8]  # 8, 7 + 1, 6 + 2, 5 + 3
-    places = paddle.arange(7 * 8, dtype="float32").reshape([7, 8, 1]) + 1
-    packed = packing.pack(places)
-    assert (packing.unpack(packed) == places * mask.unsqueeze(-1).astype("float32")).all()
-    rows_of = ((packed - 1) // 8).squeeze(-1)
-    together = (rows_of.unsqueeze(1) == rows_of.unsqueeze(2)).astype("int64")
-    assert (packing.same_row == together).all()  # every place is filled here
-    assert Packing(mask).sources.shape == [2, 16]  # short rows share rows twice as long
+@pytest.mark.parametrize("shape", [[1, 1, 1, 5], [2, 1, 1, 5], [2, 1, 4, 5], [2, 3, 4, 5]])
+def test_a_mask_is_repeated_over_the_axes_that_it_lacks(shape):
+    scores, mask = paddle.rand([2, 3, 4, 5]), paddle.rand(shape)
+    assert (add_mask(scores, mask) == scores + mask).all()
 
 
 def test_mask_of_nothing_is_no_mask():

@@ -31,7 +31,7 @@ from ernie_from_scratch.deployment.backends import (
     load_backend,
     read_config,
 )
-from ernie_from_scratch.models.ernie import additive_mask
+from ernie_from_scratch.models.masks import additive_mask
 from ernie_from_scratch.text.files import cannot_write, flush_to_disk
 from ernie_from_scratch.text.tokenizer import ErnieTokenizer
 

@@ -10,6 +10,8 @@ from paddle import nn
 from ernie_from_scratch.models.attention_by_hand import AttentionByHand
 from ernie_from_scratch.models.initialization import normal_weights
 from ernie_from_scratch.models.layers import Dropout, Linear, backward_by_hand
+from ernie_from_scratch.models.masks import add_mask
+from ernie_from_scratch.models.packing import Packing
 
 
 class MultiHeadAttention(nn.Layer):
@@ -35,13 +37,17 @@ class MultiHeadAttention(nn.Layer):
         return x.reshape([0, 0, self.num_heads * self.head_dim])  # [B, L, H]
 
     def forward(self, hidden_states, mask=None, past_key_value=None, output_attentions=False):
-        """Takes [B, L, H], an additive mask for [B, N, L, K], and cached keys and values [B, N, K - L, D].
+        """Takes [B, L, H], an additive mask for [B, N, L, K], and cached keys and values [B, N, K - L, D]; or the
+        tokens alone [1, T, H] with their Packing for a mask.
 
         Gives states [B, L, H], the weights [B, N, L, K] if asked for, and keys and values [B, N, K, D].
         """
-        query = self.split_heads(self.q_proj(hidden_states))  # [B, N, L, D]
-        key = self.split_heads(self.k_proj(hidden_states))  # [B, N, L, D]
-        value = self.split_heads(self.v_proj(hidden_states))  # [B, N, L, D]
+        query, key, value = (project(hidden_states) for project in (self.q_proj, self.k_proj, self.v_proj))
+        packing = mask if isinstance(mask, Packing) else None
+        if packing is not None:
+            query, key, value = (packing.to_rows(states) for states in (query, key, value))  # [R, P, H]
+            mask = packing.mask
+        query, key, value = (self.split_heads(states) for states in (query, key, value))  # [B, N, L, D]
         if past_key_value is not None:
             key = paddle.concat([past_key_value[0], key], axis=2)  # [B, N, K, D]
             value = paddle.concat([past_key_value[1], value], axis=2)  # [B, N, K, D]
@@ -52,12 +58,14 @@ class MultiHeadAttention(nn.Layer):
             context, weights = self.attend_by_hand(query, key, value, mask), None
         else:
             context, weights = self.attend(query, key, value, mask)
+        if packing is not None:
+            context = packing.from_rows(context)  # [1, T, H]
         return self.out_proj(context), weights, (key, value)
 
     def attend(self, query, key, value, mask=None):
         scores = paddle.matmul(query * self.head_dim**-0.5, key, transpose_y=True)  # [B, N, L, K]
         if mask is not None:
-            scores = scores + mask  # [B, N, L, K]
+            scores = add_mask(scores, mask)  # [B, N, L, K]
         weights = self.dropout(F.softmax(scores))  # [B, N, L, K]
         return self.merge_heads(paddle.matmul(weights, value)), weights  # [B, L, H]
 

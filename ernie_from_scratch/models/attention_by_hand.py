@@ -21,7 +21,7 @@ class AttentionByHand(PyLayer):
         """
         scores = paddle.matmul(query, key, transpose_y=True)  # [B, N, L, K]
         if mask is not None:
-            scores.add_(mask)
+            scores.add_(mask.expand(scores.shape))  # as in `add_mask`
         weights = F.softmax_(scores)  # [B, N, L, K]
         ctx.masked = mask is not None
         ctx.marks = dropout.marks(weights.shape)

@@ -8,29 +8,11 @@ import paddle
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.models.embeddings import ErnieEmbeddings
 from ernie_from_scratch.models.encoder import ErnieEncoder
+from ernie_from_scratch.models.masks import additive_mask
 from ernie_from_scratch.models.outputs import EncoderOutput
 from ernie_from_scratch.models.packing import Packing
 from ernie_from_scratch.models.pooler import ErniePooler
 from ernie_from_scratch.models.pretrained import PretrainedModel
-
-
-def additive_mask(attention_mask, dtype):
-    """A number to add to each score: 0 where a token may look, very low where it may not.
-
-    A 2-D mask [B, K] has 1 for a token and 0 for padding. In 3-D [B, L, K] and 4-D [B, N, L, K] masks (axes
-    of 1 broadcast) bool and int say what may be seen; float is added as it is. Gives something that
-    broadcasts to [B, N, L, K], or None when everything may be seen.
-    """
-    if attention_mask.ndim == 2:
-        if paddle.in_dynamic_mode() and bool((attention_mask == 1).all()):
-            return None  # looking costs little, adding zeros to all scores in each layer more
-        return ((1.0 - attention_mask.astype(dtype)) * -1e4).unsqueeze([1, 2])  # [B, 1, 1, K]
-    if attention_mask.ndim == 3:
-        attention_mask = attention_mask.unsqueeze(1)  # [B, 1, L, K]
-    if not attention_mask.is_floating_point():
-        lowest = max(-1e9, paddle.finfo(dtype).min)
-        return (1.0 - attention_mask.astype(dtype)) * lowest
-    return attention_mask.astype(dtype)
 
 
 class ErnieModel(PretrainedModel):
@@ -81,9 +63,8 @@ class ErnieModel(PretrainedModel):
             mask = additive_mask(attention_mask, dtype)  # once, for all layers
         each_layer = use_cache or output_hidden_states or output_attentions or past_length
         if self.config.pack_rows and mask is not None and attention_mask.ndim == 2 and not each_layer:
-            packing = Packing(attention_mask)
-            embeddings = packing.pack(embeddings)  # [R, P, H]
-            mask = additive_mask(packing.same_row, mask.dtype)  # [R, 1, P, P]
+            packing = mask = Packing(attention_mask, mask.dtype)
+            embeddings = packing.pack(embeddings)  # [1, T, H], without padding
         sequence_output, key_values, hidden_states, attentions = self.encoder(
             embeddings, mask, past_key_values, use_cache, output_hidden_states, output_attentions
         )

@@ -1,17 +1,22 @@
-"""Short rows put together into fewer long ones, so that padding is not computed (as in Krell et al., 2021).
+"""A padded batch without its padding: the tokens in one long row, and for attention in fewer, fuller rows.
 
-B batch, L sequence, H hidden; R packed rows of P places, T tokens that are no padding.
+Only attention looks at more than one token at a time; everything else takes the tokens as they come. For
+attention short rows share a long one, each blind to the others (as in Krell et al., 2021).
+
+B batch, L sequence, H hidden; T tokens that are no padding; R packed rows of P places.
 """
 
 import numpy as np
 import paddle
 
+from ernie_from_scratch.models.masks import additive_mask
+
 
 class Packing:
-    """Where each token of a padded batch lies among packed rows, and which tokens may see each other there."""
+    """Where each token of a padded batch goes, and in `mask` which tokens of the packed rows may see each other."""
 
-    def __init__(self, attention_mask, capacity=128):
-        """attention_mask [B, L]: 1 for a token, 0 for padding.
+    def __init__(self, attention_mask, dtype, capacity=128):
+        """attention_mask [B, L]: 1 for a token, 0 for padding; `dtype` of the additive mask [R, 1, P, P].
 
         Packed rows have up to 2 L places, but no more than `capacity` unless L is: attention grows with their square.
         """
@@ -33,20 +38,37 @@ class Packing:
             count = sum(len(rows[number]) for number in row)
             sources[line, :count] = np.concatenate([rows[number] for number in row])
             owners[line, :count] = np.repeat(row, [len(rows[number]) for number in row])
-        tokens = np.flatnonzero(owners.ravel() >= 0)
-        self.sources = paddle.to_tensor(sources)  # [R, P]
-        self.same_row = paddle.to_tensor(
-            (owners[:, None, :] == owners[:, :, None]).astype("int64")
-        )  # [R, P, P]
+        tokens = np.flatnonzero(owners.ravel() >= 0)  # T of the R * P places hold one
+        ranks = np.zeros(
+            owners.size, dtype="int64"
+        )  # which token; an empty place repeats the first, and nobody sees it
+        ranks[tokens] = np.arange(len(tokens))
+        same_row = owners[:, None, :] == owners[:, :, None]  # [R, P, P]
+        self.mask = additive_mask(paddle.to_tensor(same_row), dtype)  # [R, 1, P, P]
+        self.packed_shape = [*owners.shape]
+        self.ranks = paddle.to_tensor(ranks)  # [R * P], among T
         self.tokens = paddle.to_tensor(tokens)  # [T], among R * P
         self.homes = paddle.to_tensor(sources.ravel()[tokens])  # [T], among B * L
 
     def pack(self, states):
-        flat = states.reshape([-1, states.shape[-1]])  # [B * L, H]
-        return paddle.gather(flat, self.sources.flatten()).reshape([*self.sources.shape, -1])  # [R, P, H]
+        """The tokens alone: [B, L, H] -> [1, T, H]."""
+        return paddle.gather(_flat(states), self.homes).unsqueeze(0)
 
     def unpack(self, states):
-        """Each token back to its place; padding gets zeros."""
-        flat = paddle.gather(states.reshape([-1, states.shape[-1]]), self.tokens)  # [T, H]
-        batch = paddle.zeros([self.shape[0] * self.shape[1], flat.shape[-1]], dtype=flat.dtype)  # [B * L, H]
-        return paddle.scatter(batch, self.homes, flat).reshape([*self.shape, -1])  # [B, L, H]
+        """[1, T, H] -> [B, L, H], each token back in its place; padding gets zeros."""
+        batch = paddle.zeros(
+            [self.shape[0] * self.shape[1], states.shape[-1]], dtype=states.dtype
+        )  # [B * L, H]
+        return paddle.scatter(batch, self.homes, states[0]).reshape([*self.shape, -1])
+
+    def to_rows(self, states):
+        """[1, T, H] -> [R, P, H]: what attention, alone of all layers, needs rows for."""
+        return paddle.gather(states[0], self.ranks).reshape([*self.packed_shape, -1])
+
+    def from_rows(self, states):
+        """[R, P, H] -> [1, T, H]."""
+        return paddle.gather(_flat(states), self.tokens).unsqueeze(0)
+
+
+def _flat(states):
+    return states.reshape([-1, states.shape[-1]])
