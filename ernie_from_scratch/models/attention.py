@@ -42,12 +42,13 @@ class MultiHeadAttention(nn.Layer):
 
         Gives states [B, L, H], the weights [B, N, L, K] if asked for, and keys and values [B, N, K, D].
         """
-        query, key, value = (project(hidden_states) for project in (self.q_proj, self.k_proj, self.v_proj))
+        states = [
+            project(hidden_states) for project in (self.q_proj, self.k_proj, self.v_proj)
+        ]  # [B, L, H] each
         packing = mask if isinstance(mask, Packing) else None
         if packing is not None:
-            query, key, value = (packing.to_rows(states) for states in (query, key, value))  # [R, P, H]
-            mask = packing.mask
-        query, key, value = (self.split_heads(states) for states in (query, key, value))  # [B, N, L, D]
+            states, mask = [packing.to_rows(x) for x in states], packing.mask  # [R, P, H] each
+        query, key, value = (self.split_heads(x) for x in states)  # [B, N, L, D] each
         if past_key_value is not None:
             key = paddle.concat([past_key_value[0], key], axis=2)  # [B, N, K, D]
             value = paddle.concat([past_key_value[1], value], axis=2)  # [B, N, K, D]
