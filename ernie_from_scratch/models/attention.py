@@ -42,13 +42,11 @@ class MultiHeadAttention(nn.Layer):
 
         Gives states [B, L, H], the weights [B, N, L, K] if asked for, and keys and values [B, N, K, D].
         """
-        states = [
-            project(hidden_states) for project in (self.q_proj, self.k_proj, self.v_proj)
-        ]  # [B, L, H] each
+        states = [project(hidden_states) for project in (self.q_proj, self.k_proj, self.v_proj)]  # [B, L, H]
         packing = mask if isinstance(mask, Packing) else None
         if packing is not None:
-            states, mask = [packing.to_rows(x) for x in states], packing.mask  # [R, P, H] each
-        query, key, value = (self.split_heads(x) for x in states)  # [B, N, L, D] each
+            states, mask = [packing.to_rows(x) for x in states], packing.mask  # [R, P, H]
+        query, key, value = (self.split_heads(x) for x in states)  # [B, N, L, D]
         if past_key_value is not None:
             key = paddle.concat([past_key_value[0], key], axis=2)  # [B, N, K, D]
             value = paddle.concat([past_key_value[1], value], axis=2)  # [B, N, K, D]

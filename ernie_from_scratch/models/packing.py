@@ -39,9 +39,7 @@ class Packing:
             sources[line, :count] = np.concatenate([rows[number] for number in row])
             owners[line, :count] = np.repeat(row, [len(rows[number]) for number in row])
         tokens = np.flatnonzero(owners.ravel() >= 0)  # T of the R * P places hold one
-        ranks = np.zeros(
-            owners.size, dtype="int64"
-        )  # which token; an empty place repeats the first, and nobody sees it
+        ranks = np.zeros(owners.size, dtype="int64")  # in an empty place the first token, seen by none
         ranks[tokens] = np.arange(len(tokens))
         same_row = owners[:, None, :] == owners[:, :, None]  # [R, P, P]
         self.mask = additive_mask(paddle.to_tensor(same_row), dtype)  # [R, 1, P, P]
@@ -56,9 +54,8 @@ class Packing:
 
     def unpack(self, states):
         """[1, T, H] -> [B, L, H], each token back in its place; padding gets zeros."""
-        batch = paddle.zeros(
-            [self.shape[0] * self.shape[1], states.shape[-1]], dtype=states.dtype
-        )  # [B * L, H]
+        rows, length = self.shape
+        batch = paddle.zeros([rows * length, states.shape[-1]], dtype=states.dtype)  # [B * L, H]
         return paddle.scatter(batch, self.homes, states[0]).reshape([*self.shape, -1])
 
     def to_rows(self, states):
