@@ -32,7 +32,7 @@ def leave(code=0):
     """
     if code == 0 and dist.is_initialized():
         # where another has ended, the launcher will say so
-        with contextlib.suppress(RuntimeError, ValueError, OSError):
+        with contextlib.suppress(RuntimeError, OSError):
             if dist.get_rank() > 0:
                 _answer(lambda: _count("left", 1))
             else:
@@ -51,7 +51,10 @@ def _wait_for_the_others_to_leave():
 
 def _count(key, more):
     """What all processes together have counted under `key`, with `more` added."""
-    return core.create_or_get_global_tcp_store().add(key, more)
+    try:
+        return core.create_or_get_global_tcp_store().add(key, more)
+    except ValueError as error:  # Paddle's name for a connection that the process with the store has left
+        raise OSError(str(error)) from error
 
 
 class LostContact(UserError):

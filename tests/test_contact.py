@@ -1,0 +1,47 @@
+"""A process whose run has lost the one with the store says so in one line."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from paddle.base import core
+
+from ernie_from_scratch.parallel import processes
+from ernie_from_scratch.parallel.processes import LostContact, Processes
+
+HOLD_A_STORE = """
+import socket, sys, time
+import paddle
+from paddle.base import core
+with socket.socket() as probe:
+    probe.bind(("", 0))
+    port = probe.getsockname()[1]
+store = core.TCPStore("127.0.0.1", port, True, 0, 60)
+print(port, flush=True)
+time.sleep(300)
+"""
+
+
+@pytest.fixture
+def holder(monkeypatch):
+    """Another process with the run's store; this one is connected to it."""
+    with subprocess.Popen([sys.executable, "-c", HOLD_A_STORE], stdout=subprocess.PIPE, text=True) as process:
+        store = core.TCPStore("127.0.0.1", int(process.stdout.readline()), False, 0, 60)
+        monkeypatch.setattr(processes.core, "create_or_get_global_tcp_store", lambda: store)
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_waiting_for_a_process_that_has_ended(holder, when):
+    if when == "before":
+        holder.kill()
+        holder.wait()
+    else:
+        threading.Timer(1, holder.kill).start()
+    start = time.monotonic()
+    with pytest.raises(LostContact, match="^lost contact with another process of this run"):
+        Processes(rank=1, size=2).wait()
+    assert time.monotonic() - start < 10
