@@ -16,9 +16,12 @@ def test_each_process_reports(tmp_path):
     ]
 
 
-def test_a_failure_says_why(tmp_path):
+def test_a_failure_says_why_and_not_that_the_others_were_taken_down(tmp_path):
+    waits = "import time\nimport paddle\n"
+    script = f"{RANK}{waits}if rank: raise ValueError('too warm')\ntime.sleep(60)"
     with pytest.raises(UserError, match="a process failed: ValueError: too warm"):
-        run_script(RANK + "if rank: raise ValueError('too warm')", tmp_path)
+        run_script(script, tmp_path)
+    assert "Termination signal" in (tmp_path / "logs" / "workerlog.0").read_text()
 
 
 def test_none_is_left_when_the_time_is_over(tmp_path):
