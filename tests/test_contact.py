@@ -12,14 +12,10 @@ from ernie_from_scratch.parallel import processes
 from ernie_from_scratch.parallel.processes import LostContact, Processes
 
 HOLD_A_STORE = """
-import socket, sys, time
-import paddle
-from paddle.base import core
-with socket.socket() as probe:
-    probe.bind(("", 0))
-    port = probe.getsockname()[1]
-store = core.TCPStore("127.0.0.1", port, True, 0, 60)
-print(port, flush=True)
+import time
+from ernie_from_scratch.parallel.gloo import _open_store
+store, address = _open_store()
+print(address, flush=True)
 time.sleep(300)
 """
 
@@ -28,7 +24,8 @@ time.sleep(300)
 def holder(monkeypatch):
     """Another process with the run's store; this one is connected to it."""
     with subprocess.Popen([sys.executable, "-c", HOLD_A_STORE], stdout=subprocess.PIPE, text=True) as process:
-        store = core.TCPStore("127.0.0.1", int(process.stdout.readline()), False, 0, 60)
+        host, port = process.stdout.readline().split(":")
+        store = core.TCPStore(host, int(port), False, 0, 60)
         monkeypatch.setattr(processes.core, "create_or_get_global_tcp_store", lambda: store)
         yield process
         process.kill()

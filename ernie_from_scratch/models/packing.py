@@ -32,21 +32,19 @@ class Packing:
             else:
                 packed.append([number])
         width = max(sum(len(rows[number]) for number in row) for row in packed)
-        sources = np.zeros((len(packed), width), dtype="int64")  # which of the B * L places goes here
-        owners = np.full((len(packed), width), -1)  # from which row of the batch it comes
+        owners = np.full((len(packed), width), -1)  # which row of the batch the token in a place is from
         for line, row in enumerate(packed):
-            count = sum(len(rows[number]) for number in row)
-            sources[line, :count] = np.concatenate([rows[number] for number in row])
-            owners[line, :count] = np.repeat(row, [len(rows[number]) for number in row])
+            owner = np.repeat(row, [len(rows[number]) for number in row])
+            owners[line, : len(owner)] = owner
         tokens = np.flatnonzero(owners.ravel() >= 0)  # T of the R * P places hold one
         ranks = np.zeros(owners.size, dtype="int64")  # in an empty place the first token, seen by none
         ranks[tokens] = np.arange(len(tokens))
         same_row = owners[:, None, :] == owners[:, :, None]  # [R, P, P]
         self.mask = additive_mask(paddle.to_tensor(same_row), dtype)  # [R, 1, P, P]
-        self.packed_shape = [*owners.shape]
         self.ranks = paddle.to_tensor(ranks)  # [R * P], among T
         self.tokens = paddle.to_tensor(tokens)  # [T], among R * P
-        self.homes = paddle.to_tensor(sources.ravel()[tokens])  # [T], among B * L
+        homes = np.concatenate([rows[number] for row in packed for number in row])
+        self.homes = paddle.to_tensor(homes)  # [T], among B * L
 
     def pack(self, states):
         """The tokens alone: [B, L, H] -> [1, T, H]."""
@@ -60,7 +58,7 @@ class Packing:
 
     def to_rows(self, states):
         """[1, T, H] -> [R, P, H]: what attention, alone of all layers, needs rows for."""
-        return paddle.gather(states[0], self.ranks).reshape([*self.packed_shape, -1])
+        return paddle.gather(states[0], self.ranks).reshape([self.mask.shape[0], -1, states.shape[-1]])
 
     def from_rows(self, states):
         """[R, P, H] -> [1, T, H]."""
