@@ -10,10 +10,8 @@ import paddle
 import psutil
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.parallel.launch import on_cpu_alone
+from ernie_from_scratch.parallel.launch import first_failure, on_cpu_alone
 
-# What Paddle makes a process say that the launcher takes down because another has failed.
-TAKEN_DOWN = "FatalError: `Termination signal` is detected"
 LEAVE = "\n\nfrom ernie_from_scratch.parallel.processes import leave\n\nleave()\n"
 
 
@@ -33,31 +31,32 @@ def run_script(script: str, folder, processes: int = 2, seconds: float = 240) ->
         UserError: a process failed, with the last line that it printed, or they took longer than `seconds`.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    log_dir = folder / "logs"
+    log_dir.mkdir(parents=True, exist_ok=True)
     (folder / "script.py").write_text(script + LEAVE, encoding="utf8")
     environment = dict(os.environ)
     if paddle.device.cuda.device_count() < processes:
         environment |= on_cpu_alone(processes) | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(processes)]
-    command += ["--log_dir", str(folder / "logs"), str(folder / "script.py"), str(folder)]
-    launcher = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    command += ["--log_dir", str(log_dir), str(folder / "script.py"), str(folder)]
+    with open(log_dir / "launcher.log", "wb") as output:
+        launcher = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
         launcher.wait(seconds)
     except subprocess.TimeoutExpired:
-        raise UserError(f"not done after {seconds} s; {folder / 'logs'} holds what they printed") from None
+        raise UserError(f"not done after {seconds} s; {log_dir} holds what they printed") from None
     finally:
         if launcher.poll() is None:  # its processes are in sessions of their own
             for process in [*psutil.Process(launcher.pid).children(recursive=True), launcher]:
                 process.kill()
             launcher.wait()
-    logs = [folder / "logs" / f"workerlog.{rank}" for rank in range(processes)]
+    logs = [log_dir / f"workerlog.{rank}" for rank in range(processes)]
     logs = [log.read_text(errors="replace") if log.exists() else "" for log in logs]
     if launcher.returncode:
-        lines = [line for log in logs for line in log.splitlines() if TAKEN_DOWN not in line]
+        rank, code = first_failure(log_dir, launcher.returncode)
+        lines = [] if rank is None else logs[rank].splitlines()
         errors = [line for line in lines if "Error: " in line or "error: " in line]
-        raise UserError(f"a process failed: {errors[0] if errors else f'exit code {launcher.returncode}'}")
+        raise UserError(f"a process failed: {errors[0] if errors else f'exit code {code}'}")
     return [_last_object(log, rank) for rank, log in enumerate(logs)]
 
 

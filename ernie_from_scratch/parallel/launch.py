@@ -121,7 +121,7 @@ def launch(settings, arguments, log_dir, on_cpu, stop, show):
     finally:
         _end(launcher)
     if launcher.returncode:
-        rank, code = _first_failure(log_dir, launcher.returncode)
+        rank, code = first_failure(log_dir, launcher.returncode)
         if stop.requested and code == -signal.SIGTERM:
             raise KeyboardInterrupt  # before they could train
         raise UserError(_reason(log_dir, rank, code))
@@ -222,7 +222,7 @@ def _end(launcher):
             launcher.wait()
 
 
-def _first_failure(log_dir, code):
+def first_failure(log_dir, code):
     """Number on this machine and exit code of the process that failed first; (None, `code`) if none did."""
     launcher = (log_dir / "launcher.log").read_text(errors="replace")
     failed = re.search(r"Container rank (\d+) status failed .* code (-?\d+) log", launcher)
