@@ -22,13 +22,13 @@ from pathlib import Path
 import jieba
 import numpy as np
 
-from ernie_from_scratch.text.corpus import read_documents, read_texts
-from ernie_from_scratch.text.fast import builtin_segmenter
-from ernie_from_scratch.text.prepare import prepare
-from ernie_from_scratch.text.prepared import open_prepared
+from ernie_from_scratch.text.corpus.native_encoding import builtin_segmenter
+from ernie_from_scratch.text.corpus.prepare import prepare
+from ernie_from_scratch.text.corpus.prepared import open_prepared
+from ernie_from_scratch.text.corpus.reading import read_documents, read_texts
 from ernie_from_scratch.text.recipe import choose_facts, generate_corpus, load_facts, write_text
-from ernie_from_scratch.text.tokenizer import ErnieTokenizer
-from ernie_from_scratch.text.vocabulary import Vocabulary, build_vocabulary
+from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary, build_vocabulary
+from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 
 HAN = re.compile("[\u4e00-\u9fa5]")
 SLICE_BYTES = 400_000  # of the text, for what does less than 1 MB/s

@@ -48,8 +48,8 @@ def command(args, folder, steps):
 
 def shipped_corpus(folder):
     """Prepare sentences of the shipped recipe in `folder`, unless it has them; returns the prefix."""
-    from ernie_from_scratch.lab.demo.settings import DemoSettings
-    from ernie_from_scratch.lab.demo.text_stages import write_prepared, write_recipe, write_vocabulary
+    from ernie_from_scratch.experiments.demo.settings import DemoSettings
+    from ernie_from_scratch.experiments.demo.text_stages import write_prepared, write_recipe, write_vocabulary
 
     folder = Path(folder)
     text, words, prefix = folder / "recipe.jsonl", folder / "vocab.txt", folder / "recipe"
@@ -63,7 +63,7 @@ def shipped_corpus(folder):
 
 def write_network(input_dir, file):
     """The configuration of a network with the words of a prepared corpus; returns its path."""
-    from ernie_from_scratch.text.vocabulary import Vocabulary
+    from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 
     meta = json.loads(Path(f"{input_dir}_meta.json").read_text(encoding="utf8"))
     words = len(Vocabulary.load(meta["vocabulary"]["path"]))
@@ -113,7 +113,7 @@ def turn(args, steps, seconds):
 
 def peer_turn(args):
     """Tokens a second of PaddleNLP in the same number of processes."""
-    from ernie_from_scratch.settings import plain_environment
+    from ernie_from_scratch.process_setup import plain_environment
 
     with tempfile.TemporaryDirectory() as folder:
         launcher = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(args.nproc)]
@@ -140,8 +140,8 @@ def peer(args):
     from paddlenlp.transformers import ErnieConfig, ErnieForPretraining, ErniePretrainingCriterion
 
     from ernie_from_scratch.dataset.loader import BatchLoader
+    from ernie_from_scratch.objectives.mlm_pair import to_tensors
     from ernie_from_scratch.training.build import build_data, corpus_prefixes, load_vocabulary
-    from ernie_from_scratch.training.objectives import to_tensors
     from ernie_from_scratch.training.settings import PretrainSettings
 
     dist.init_parallel_env()

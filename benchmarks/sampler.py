@@ -21,10 +21,10 @@ from types import SimpleNamespace
 import numpy as np
 
 from ernie_from_scratch import native
-from ernie_from_scratch.dataset.data import PretrainingData
+from ernie_from_scratch.dataset.pretraining_data import PretrainingData
 from ernie_from_scratch.dataset.sampler import PlainSampler
-from ernie_from_scratch.text.spans import ENTITY_START, PHRASE_START, TYPE_SHIFT, WORD_START
-from ernie_from_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+from ernie_from_scratch.text.corpus.spans import ENTITY_START, PHRASE_START, TYPE_SHIFT, WORD_START
+from ernie_from_scratch.text.tokenizers.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 BATCH = 64
 ROUNDS = 5

@@ -174,7 +174,7 @@ class Contender:
     """A child process that makes a step whenever it is asked."""
 
     def __init__(self, which: str, job: dict, python: str):
-        from ernie_from_scratch.settings import plain_environment
+        from ernie_from_scratch.process_setup import plain_environment
 
         plain = which in ("paddlenlp", "huggingface")
         environment = (plain_environment() if plain else dict(os.environ)) | {
@@ -214,7 +214,7 @@ class Contender:
 def flops(size: str, batches: list[dict]) -> float:
     """Floating point operations of the products in one step, forward and backward, real tokens only."""
     from ernie_from_scratch.config import ErnieConfig
-    from ernie_from_scratch.training.flops import step_flops
+    from ernie_from_scratch.planner.flops import step_flops
 
     config = ErnieConfig(**configuration(size, 0.1))
     return statistics.mean(step_flops(config, batch) for batch in batches)
@@ -299,8 +299,8 @@ def same_curve(steps: int) -> None:
 
 def real_lengths(text: Path, vocabulary: Path, length: int, count: int) -> np.ndarray:
     """Token counts of texts in `text`, with [CLS] and [SEP], at most `length`."""
-    from ernie_from_scratch.text.tokenizer import ErnieTokenizer
-    from ernie_from_scratch.text.vocabulary import Vocabulary
+    from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
+    from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 
     tokenizer = ErnieTokenizer(Vocabulary.load(vocabulary))
     lines = [line.split("\t")[-1].strip() for line in text.read_text(encoding="utf-8").splitlines()[1:]]

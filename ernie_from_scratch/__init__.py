@@ -1,12 +1,12 @@
 """ERNIE from scratch: build, pretrain, fine-tune and serve ERNIE with PaddlePaddle.
 
-`import ernie_from_scratch as efs` applies the process settings (settings.py) before Paddle is imported,
+`import ernie_from_scratch as efs` applies the process settings (process_setup.py) before Paddle is imported,
 and imports nothing heavy itself: each name below is loaded when it is first used.
 """
 
 import importlib
 
-from ernie_from_scratch import settings
+from ernie_from_scratch import process_setup
 
 __version__ = "0.1.0"
 
@@ -28,15 +28,15 @@ _EXPORTS = {
         "ErnieForQuestionAnswering",
         "ErnieForMultipleChoice",
     ),
-    "text.vocabulary": ("Vocabulary", "build_vocabulary"),
-    "text.tokenizer": ("ErnieTokenizer",),
-    "dataset.data": ("PretrainingData",),
+    "text.tokenizers.vocabulary": ("Vocabulary", "build_vocabulary"),
+    "text.tokenizers.wordpiece": ("ErnieTokenizer",),
+    "dataset.pretraining_data": ("PretrainingData",),
     "deployment.pipeline": ("pipeline",),
 }
 _HOME = {name: f"{__name__}.{module}" for module, names in _EXPORTS.items() for name in names}
-__all__ = ["__version__", "settings", *_HOME]
+__all__ = ["__version__", "process_setup", *_HOME]
 
-settings.apply()
+process_setup.apply()
 
 
 def __getattr__(name: str):

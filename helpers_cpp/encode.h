@@ -1,5 +1,5 @@
 // Sentences -> token ids and span bits, collected for whole documents.
-// The same arrays as ernie_from_scratch/text/encode.py, PythonEncoder.
+// The same arrays as ernie_from_scratch/text/corpus/encoding.py, PythonEncoder.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // Text -> words: the best path through a dictionary, and a hidden Markov model for runs of single characters.
-// The same cuts as ernie_from_scratch/text/segmentation.py, DictionarySegmenter.
+// The same cuts as ernie_from_scratch/text/segmenters/segmenter.py, DictionarySegmenter.
 #pragma once
 
 #include <array>

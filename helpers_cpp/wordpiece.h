@@ -1,5 +1,5 @@
 // Text -> tokens: BERT's basic tokenization and WordPiece, with offsets.
-// The same tokens as ernie_from_scratch/text/tokenizer.py, ErnieTokenizer.pieces.
+// The same tokens as ernie_from_scratch/text/tokenizers/wordpiece.py, ErnieTokenizer.pieces.
 #pragma once
 
 #include <cstdint>

@@ -47,7 +47,7 @@ def finetuned(review_task, tmp_path_factory):
     """An uninterrupted fine-tuning run on it: (folder, results)."""
     from deployment_helpers import run_settings
 
-    from ernie_from_scratch.finetuning.loop import finetune
+    from ernie_from_scratch.finetuning.finetune import finetune
 
     folder = tmp_path_factory.mktemp("finished") / "run"
     chosen = run_settings(review_task, folder, test=str(review_task / "test.tsv"))

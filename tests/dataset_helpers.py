@@ -13,9 +13,9 @@ from ernie_from_scratch.dataset.masking import MaskingRules
 from ernie_from_scratch.dataset.sampler import PlainSampler
 from ernie_from_scratch.dataset.samples import SampleRules, build_samples
 from ernie_from_scratch.dataset.tokens import TokenTable
-from ernie_from_scratch.text.files import sha256_file
-from ernie_from_scratch.text.spans import ENTITY_START, PHRASE_START, TYPE_SHIFT, WORD_START
-from ernie_from_scratch.text.vocabulary import Vocabulary
+from ernie_from_scratch.text.corpus.spans import ENTITY_START, PHRASE_START, TYPE_SHIFT, WORD_START
+from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
+from ernie_from_scratch.utils.files import sha256_file
 
 SPECIALS = 5  # [PAD] [CLS] [SEP] [MASK] [UNK]
 HAN = [chr(0x4E00 + number) for number in range(300)]

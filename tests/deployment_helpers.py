@@ -9,8 +9,8 @@ import paddle
 from ernie_from_scratch.config import ErnieConfig
 from ernie_from_scratch.finetuning.settings import FinetuneSettings
 from ernie_from_scratch.models import ErnieForMaskedLM, ErnieForPretraining, ErnieForSequenceClassification
-from ernie_from_scratch.text.tokenizer import ErnieTokenizer
-from ernie_from_scratch.text.vocabulary import Vocabulary
+from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
+from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 from ernie_from_scratch.training.metrics import read_metrics
 
 TOKENS = [

@@ -19,12 +19,12 @@ import paddle
 from ernie_from_scratch.config import ErnieConfig
 from ernie_from_scratch.dataset.collate import real_tokens
 from ernie_from_scratch.models import ErnieForPretraining
+from ernie_from_scratch.objectives.mlm_pair import pretraining_losses, to_tensors
 from ernie_from_scratch.parallel.network import Float32, ParallelNetwork
 from ernie_from_scratch.parallel.processes import leave
+from ernie_from_scratch.parallel.resharding import gather, part
 from ernie_from_scratch.parallel.sharding import parallel_optimizer
 from ernie_from_scratch.parallel.strategy import Strategy
-from ernie_from_scratch.parallel.whole import gather, part
-from ernie_from_scratch.training.objectives import pretraining_losses, to_tensors
 from ernie_from_scratch.training.optimizer import (
     build_optimizer,
     gradient_norm,

@@ -14,7 +14,7 @@ import numpy as np
 import paddle
 from paddle.base import core
 
-from ernie_from_scratch.training.objectives import pretraining_losses
+from ernie_from_scratch.objectives.mlm_pair import pretraining_losses
 from ernie_from_scratch.training.optimizer import build_optimizer
 
 

@@ -13,11 +13,11 @@ import paddle
 from paddle.base import core
 from plan_measure import made_up_batch
 
+from ernie_from_scratch.objectives.mlm_pair import pretraining_losses
 from ernie_from_scratch.parallel.network import Float32, ParallelNetwork
 from ernie_from_scratch.parallel.processes import leave
 from ernie_from_scratch.parallel.sharding import parallel_optimizer
 from ernie_from_scratch.parallel.strategy import Strategy
-from ernie_from_scratch.training.objectives import pretraining_losses
 from ernie_from_scratch.training.optimizer import build_optimizer
 
 

@@ -1,8 +1,8 @@
 """A prepared corpus of a few hundred generated sentences, and settings of a run on it that takes seconds."""
 
 from ernie_from_scratch.config import ErnieConfig
-from ernie_from_scratch.lab.demo.settings import DemoSettings
-from ernie_from_scratch.lab.demo.text_stages import write_prepared, write_recipe, write_vocabulary
+from ernie_from_scratch.experiments.demo.settings import DemoSettings
+from ernie_from_scratch.experiments.demo.text_stages import write_prepared, write_recipe, write_vocabulary
 from ernie_from_scratch.training.settings import PretrainSettings
 
 NETWORK = dict(hidden_size=32, num_attention_heads=2, intermediate_size=64, max_position_embeddings=64)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ernie_from_scratch.commands.arguments import Parser, add_settings, from_mapping, read_settings
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.utils.settings import Parser, add_settings, from_mapping, read_settings
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 from text_helpers import PARAGRAPHS, TEXT, small_vocabulary
 
 from ernie_from_scratch.commands.main import main
-from ernie_from_scratch.text.prepared import open_prepared
+from ernie_from_scratch.text.corpus.prepared import open_prepared
 
 OUTPUTS = ("_ids.npy", "_idx.npz", "_spans.npy", "_meta.json")
 
@@ -124,7 +124,7 @@ def test_jsonl_lines_are_placed(place, capsys, line, message):
 
 
 def test_row_too_long(place, capsys, monkeypatch):
-    monkeypatch.setattr("ernie_from_scratch.text.corpus.LONGEST_ROW", 5000)
+    monkeypatch.setattr("ernie_from_scratch.text.corpus.reading.LONGEST_ROW", 5000)
     rows = '{"text": "一二三四五六七八九十"}\n{"text": "' + "长" * (4 << 20) + '"}\n'
     write(place, rows.encode(), "bad.jsonl")
     assert "row too long: " in (said := fail(place, capsys, input="bad.jsonl")) and " line 2 " in said

@@ -202,7 +202,8 @@ def test_doctor_as_json(capsys):
 
 
 def test_doctor_says_what_to_do(monkeypatch, capsys):
-    from ernie_from_scratch.lab import doctor, fonts
+    from ernie_from_scratch.diagnostics import doctor
+    from ernie_from_scratch.lab import fonts
 
     monkeypatch.setenv("EFS_NO_CPP", "1")
     monkeypatch.setenv("PATH", "/nowhere")
@@ -221,7 +222,7 @@ def test_doctor_says_what_to_do(monkeypatch, capsys):
 
 
 def test_doctor_without_compiler_and_helpers(monkeypatch):
-    from ernie_from_scratch.lab import doctor
+    from ernie_from_scratch.diagnostics import doctor
 
     monkeypatch.setattr(doctor.native, "helpers", lambda: None)
     monkeypatch.setattr(doctor.native, "why_missing", lambda: "not built")
@@ -232,7 +233,7 @@ def test_doctor_without_compiler_and_helpers(monkeypatch):
 
 
 def test_doctor_sees_a_gpu_that_paddle_does_not_use(monkeypatch):
-    from ernie_from_scratch.lab import doctor
+    from ernie_from_scratch.diagnostics import doctor
 
     monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     assert "paddlepaddle-gpu" in doctor._no_gpu(has_gpu_build=False).advice

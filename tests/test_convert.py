@@ -10,9 +10,9 @@ from models_helpers import CLASSES, build, largest_difference, outputs
 
 import ernie_from_scratch as efs
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.models import convert as conversion
-from ernie_from_scratch.models.names import static_names, to_huggingface
-from ernie_from_scratch.models.weight_files import variable_bytes
+from ernie_from_scratch.weights import conversion
+from ernie_from_scratch.weights.files import variable_bytes
+from ernie_from_scratch.weights.names import static_names, to_huggingface
 
 
 @pytest.fixture

@@ -10,9 +10,15 @@ from hypothesis import strategies as st
 from text_helpers import PARAGRAPHS, write_jsonl
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text import corpus
-from ernie_from_scratch.text.corpus import Sentence, parse_piece, read_documents, read_pieces, read_texts
-from ernie_from_scratch.text.sentences import split_sentences
+from ernie_from_scratch.text.corpus import reading as corpus
+from ernie_from_scratch.text.corpus.reading import (
+    Sentence,
+    parse_piece,
+    read_documents,
+    read_pieces,
+    read_texts,
+)
+from ernie_from_scratch.text.corpus.sentences import split_sentences
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import pytest
 from dataset_helpers import BOTH, CPP, HAN, random_documents, random_sentence, toy_vocabulary, write_corpus
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.dataset.data import PretrainingData
 from ernie_from_scratch.dataset.loader import BatchLoader
+from ernie_from_scratch.dataset.pretraining_data import PretrainingData
 from ernie_from_scratch.dataset.samples import NOT_ASKED, SENTENCE_PAIRS
-from ernie_from_scratch.text.prepare import prepare
-from ernie_from_scratch.text.vocabulary import Vocabulary
+from ernie_from_scratch.text.corpus.prepare import prepare
+from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 
 
 @pytest.fixture(params=["plain", pytest.param("cpp", marks=CPP)])

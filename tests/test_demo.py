@@ -11,8 +11,8 @@ import pytest
 
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.lab.demo import pretraining
-from ernie_from_scratch.lab.demo.stages import Journey
+from ernie_from_scratch.experiments.demo import pretraining
+from ernie_from_scratch.experiments.demo.stages import Journey
 
 SMALL = ["--facts", "40", "--sentences", "600", "--steps", "40", "--probes", "10"]
 TITLES = {"one": "first", "two": "second"}

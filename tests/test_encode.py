@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 from text_helpers import PARAGRAPHS, both_encode_alike, marked_texts, small_vocabulary, texts, without_cpp
 
 from ernie_from_scratch import native
-from ernie_from_scratch.text.dictionary import CharacterSegmenter
-from ernie_from_scratch.text.encode import PythonEncoder, cut_points, marks_by_set
-from ernie_from_scratch.text.fast import NativeEncoder, builtin_segmenter
-from ernie_from_scratch.text.segmentation import make_segmenter
-from ernie_from_scratch.text.spans import (
+from ernie_from_scratch.text.corpus.encoding import PythonEncoder, cut_points, marks_by_set
+from ernie_from_scratch.text.corpus.native_encoding import NativeEncoder, builtin_segmenter
+from ernie_from_scratch.text.corpus.spans import (
     ENTITY_START,
     KIND_CODES,
     PHRASE_START,
@@ -24,8 +22,10 @@ from ernie_from_scratch.text.spans import (
     phrase_runs,
     word_runs,
 )
-from ernie_from_scratch.text.tokenizer import ErnieTokenizer
-from ernie_from_scratch.text.vocabulary import Vocabulary
+from ernie_from_scratch.text.segmenters.dictionary import CharacterSegmenter
+from ernie_from_scratch.text.segmenters.segmenter import make_segmenter
+from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
+from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 
 
 class FixedWords:

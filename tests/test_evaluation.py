@@ -5,7 +5,7 @@ import paddle
 import pytest
 from small_corpus import make_corpus, run_settings
 
-from ernie_from_scratch.text.spans import ENTITY_TYPES
+from ernie_from_scratch.text.corpus.spans import ENTITY_TYPES
 from ernie_from_scratch.training.build import build_data, build_model, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.evaluation import evaluate
 from ernie_from_scratch.training.loop import pretrain

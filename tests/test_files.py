@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.files import atomic_write, cannot_write, open_bytes, sha256_file
+from ernie_from_scratch.utils.files import atomic_write, cannot_write, open_bytes, sha256_file
 
 TEXT = "一行文字\n".encode() * 20_000
 

@@ -9,13 +9,13 @@ from deployment_helpers import TOKENS, run_settings, same_weights, weights_of, w
 
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import ErnieConfig
-from ernie_from_scratch.finetuning import loop
+from ernie_from_scratch.finetuning import finetune as loop
 from ernie_from_scratch.finetuning.batches import shuffled_batches
 from ernie_from_scratch.finetuning.evaluation import evaluate
 from ernie_from_scratch.finetuning.examples import read_examples
-from ernie_from_scratch.finetuning.loop import best_epoch, finetune
+from ernie_from_scratch.finetuning.finetune import best_epoch, finetune
 from ernie_from_scratch.models import ErnieForSequenceClassification
-from ernie_from_scratch.text.tokenizer import ErnieTokenizer
+from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 from ernie_from_scratch.training.metrics import read_metrics
 
 

@@ -13,8 +13,8 @@ from deployment_helpers import figures_of, run_settings, same_weights, write_tex
 
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.finetuning import loop
-from ernie_from_scratch.finetuning.loop import finetune
+from ernie_from_scratch.finetuning import finetune as loop
+from ernie_from_scratch.finetuning.finetune import finetune
 
 
 class Killed(BaseException):

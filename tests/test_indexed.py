@@ -8,7 +8,7 @@ from dataset_helpers import random_documents, random_sentence, toy_vocabulary, w
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.dataset.indexed import open_corpus
-from ernie_from_scratch.text.vocabulary import Vocabulary
+from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 
 
 @pytest.fixture

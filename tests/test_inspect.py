@@ -9,12 +9,12 @@ from text_helpers import PARAGRAPHS, small_vocabulary, write_jsonl
 
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.dataset.inspect import inspect_corpus, random_sentences, vocabulary_of
-from ernie_from_scratch.dataset.inspect_view import coloured_sentence, masked_samples, show
-from ernie_from_scratch.text.prepare import prepare
-from ernie_from_scratch.text.prepared import open_prepared
-from ernie_from_scratch.text.spans import entity_runs, word_runs
-from ernie_from_scratch.text.vocabulary import Vocabulary, build_vocabulary
+from ernie_from_scratch.diagnostics.inspect import inspect_corpus, random_sentences, vocabulary_of
+from ernie_from_scratch.diagnostics.inspect_view import coloured_sentence, masked_samples, show
+from ernie_from_scratch.text.corpus.prepare import prepare
+from ernie_from_scratch.text.corpus.prepared import open_prepared
+from ernie_from_scratch.text.corpus.spans import entity_runs, word_runs
+from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary, build_vocabulary
 
 
 @pytest.fixture(scope="module")

@@ -17,13 +17,13 @@ from small_corpus import make_corpus, run_settings
 
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import ErnieConfig, UserError
-from ernie_from_scratch.lab.demo.text_stages import write_prepared
+from ernie_from_scratch.experiments.demo.text_stages import write_prepared
 from ernie_from_scratch.models import ErnieForPretraining
-from ernie_from_scratch.text.files import sha256_file
 from ernie_from_scratch.training import checkpoint
 from ernie_from_scratch.training.checkpoint import newest_checkpoint, step_folders
 from ernie_from_scratch.training.loop import pretrain
 from ernie_from_scratch.training.metrics import read_metrics
+from ernie_from_scratch.utils.files import sha256_file
 
 TIMES = ("tokens_per_second", "samples_per_second", "mfu")
 

@@ -8,7 +8,13 @@ from deployment_helpers import TOKENS, tiny_vocabulary
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.lab.mask_pictures import MaskedExample, examples_from_batch, masked_examples_html
-from ernie_from_scratch.text.spans import ENTITY_START, ENTITY_TYPES, PHRASE_START, TYPE_SHIFT, WORD_START
+from ernie_from_scratch.text.corpus.spans import (
+    ENTITY_START,
+    ENTITY_TYPES,
+    PHRASE_START,
+    TYPE_SHIFT,
+    WORD_START,
+)
 
 
 class Boxes(HTMLParser):

@@ -7,7 +7,13 @@ from ernie_from_scratch.config import UserError
 from ernie_from_scratch.lab.mask_pictures import TYPE_NAMES, MaskedExample
 from ernie_from_scratch.lab.masked_figure import masked_figure
 from ernie_from_scratch.lab.theme import DARK, LIGHT
-from ernie_from_scratch.text.spans import ENTITY_START, ENTITY_TYPES, PHRASE_START, TYPE_SHIFT, WORD_START
+from ernie_from_scratch.text.corpus.spans import (
+    ENTITY_START,
+    ENTITY_TYPES,
+    PHRASE_START,
+    TYPE_SHIFT,
+    WORD_START,
+)
 
 LOC = ENTITY_TYPES.index("LOC") << TYPE_SHIFT
 START = WORD_START | PHRASE_START

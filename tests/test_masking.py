@@ -32,7 +32,7 @@ from ernie_from_scratch.dataset.masking import (
 )
 from ernie_from_scratch.dataset.rng import fold
 from ernie_from_scratch.dataset.tokens import TokenTable
-from ernie_from_scratch.text.spans import entity_runs
+from ernie_from_scratch.text.corpus.spans import entity_runs
 
 TOKENS = TokenTable.of(toy_vocabulary())
 HARBIN = "哈尔滨是黑龙江的省会，国际冰雪文化名城"  # the paper's figure 2, in Chinese

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ernie_from_scratch.finetuning.metrics import ClassificationScores
+from ernie_from_scratch.finetuning.scores import ClassificationScores
 
 
 def plain_scores(right, predicted):

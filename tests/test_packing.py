@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from models_helpers import EVERY_CASE, NO_DROPOUT, configs, ids, largest_difference, randomize
 
 import ernie_from_scratch as efs
-from ernie_from_scratch.models.packing import Packing
+from ernie_from_scratch.models.cpu.packing import Packing
 
 
 @EVERY_CASE

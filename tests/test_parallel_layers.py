@@ -9,15 +9,15 @@ import pytest
 from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.models.layers import Dropout
+from ernie_from_scratch.objectives.mlm_pair import pretraining_losses
 from ernie_from_scratch.parallel import sharding
 from ernie_from_scratch.parallel.network import ParallelNetwork
 from ernie_from_scratch.parallel.pipeline import dropouts_before, keep_stage, only, same_width, stage_chunks
+from ernie_from_scratch.parallel.resharding import gather, part
+from ernie_from_scratch.parallel.sharded_layers import Shares
 from ernie_from_scratch.parallel.sharding import check_sharding
 from ernie_from_scratch.parallel.strategy import Strategy
 from ernie_from_scratch.parallel.tensor import Cut, HeadDropout, check_divides
-from ernie_from_scratch.parallel.whole import gather, part
-from ernie_from_scratch.parallel.whole_layers import Shares
-from ernie_from_scratch.training.objectives import pretraining_losses
 
 SIZES = dict(
     vocab_size=50,

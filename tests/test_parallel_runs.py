@@ -4,7 +4,7 @@ import psutil
 import pytest
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.lab.parallel_runs import run_script
+from ernie_from_scratch.experiments.parallel_runs import run_script
 
 RANK = "import json, os, sys\nrank = int(os.environ['PADDLE_TRAINER_ID'])\n"
 

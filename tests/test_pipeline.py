@@ -15,7 +15,7 @@ from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.deployment.backends import find_task
 from ernie_from_scratch.deployment.fill_mask import STRATEGIES, fill_spans, mask_spans
-from ernie_from_scratch.text.tokenizer import ErnieTokenizer
+from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 
 TOKENIZER = ErnieTokenizer(tiny_vocabulary())
 MASK_ID, SPECIAL = TOKENIZER.vocabulary.mask_id, set(range(5))

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.parallel.plan_hardware import GPUS, Cluster, find_gpu
+from ernie_from_scratch.planner.hardware import GPUS, Cluster, find_gpu
 
 MINE = {
     "memory_gib": 24, "fp16_tflops": 165, "bf16_tflops": 165, "memory_gb_s": 1008, "nvlink_gb_s": 25,

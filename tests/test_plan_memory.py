@@ -7,17 +7,17 @@ import pytest
 
 from ernie_from_scratch.config import ErnieConfig
 from ernie_from_scratch.models import ErnieForPretraining
-from ernie_from_scratch.parallel import planning
 from ernie_from_scratch.parallel.pipeline import keep_stage
-from ernie_from_scratch.parallel.plan_job import Job, Layout, find_config
-from ernie_from_scratch.parallel.plan_memory import (
+from ernie_from_scratch.parallel.strategy import Strategy
+from ernie_from_scratch.planner import counts as planning
+from ernie_from_scratch.planner.job import Job, Layout, find_config
+from ernie_from_scratch.planner.memory import (
     GIB,
     fullest_stage,
     host_memory,
     stage_memory,
     stage_parameters,
 )
-from ernie_from_scratch.parallel.strategy import Strategy
 
 LARGE = find_config("ernie_large")
 JOB = Job(LARGE, 64, 512)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ernie_from_scratch.config import ErnieConfig
-from ernie_from_scratch.parallel.plan_memory_cpu import cpu_memory
+from ernie_from_scratch.planner.memory_cpu import cpu_memory
 
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 SMALL = {"preset": "tiny", "rows": 8, "seq_len": 128, "asked": 152}

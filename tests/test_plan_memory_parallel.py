@@ -7,7 +7,7 @@ import pytest
 from parallel_helpers import launch
 
 from ernie_from_scratch.config import ErnieConfig
-from ernie_from_scratch.parallel.plan_memory_cpu import cpu_memory
+from ernie_from_scratch.planner.memory_cpu import cpu_memory
 
 WORKER = Path(__file__).with_name("plan_measure_parallel.py")
 SIZES = {

@@ -3,10 +3,10 @@
 import pytest
 
 from ernie_from_scratch.lab import plan_pictures as pictures
-from ernie_from_scratch.parallel.plan_hardware import GPUS, Cluster
-from ernie_from_scratch.parallel.plan_job import Job, Layout, find_config
-from ernie_from_scratch.parallel.plan_memory import GIB, Memory
-from ernie_from_scratch.parallel.plan_search import one_plan
+from ernie_from_scratch.planner.hardware import GPUS, Cluster
+from ernie_from_scratch.planner.job import Job, Layout, find_config
+from ernie_from_scratch.planner.memory import GIB, Memory
+from ernie_from_scratch.planner.search import one_plan
 
 
 def picture(**layout):

@@ -6,10 +6,10 @@ import itertools
 import pytest
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.parallel import plan_search
-from ernie_from_scratch.parallel.plan_hardware import GPUS, Cluster
-from ernie_from_scratch.parallel.plan_job import Job, Layout, divisors, find_config
-from ernie_from_scratch.parallel.plan_memory import GIB, RESERVED
+from ernie_from_scratch.planner import search as plan_search
+from ernie_from_scratch.planner.hardware import GPUS, Cluster
+from ernie_from_scratch.planner.job import Job, Layout, divisors, find_config
+from ernie_from_scratch.planner.memory import GIB, RESERVED
 
 
 @pytest.fixture(scope="module")

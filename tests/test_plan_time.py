@@ -5,10 +5,11 @@ import dataclasses
 import pytest
 
 from ernie_from_scratch.config import ErnieConfig
-from ernie_from_scratch.parallel import plan_time, planning
-from ernie_from_scratch.parallel.plan_hardware import GPUS, Cluster
-from ernie_from_scratch.parallel.plan_job import Job, Layout, find_config
-from ernie_from_scratch.parallel.plan_search import Plan
+from ernie_from_scratch.planner import counts as planning
+from ernie_from_scratch.planner import step_time as plan_time
+from ernie_from_scratch.planner.hardware import GPUS, Cluster
+from ernie_from_scratch.planner.job import Job, Layout, find_config
+from ernie_from_scratch.planner.search import Plan
 
 # Narayanan et al. 2021 (arXiv 2104.04473), table 1, weak scaling of GPT on A100 80GB: billion parameters, heads,
 # hidden, layers, tensor parallel, pipeline parallel, GPUs, batch, achieved teraFLOP/s per GPU. Rows of 2,048 tokens,

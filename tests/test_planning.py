@@ -5,8 +5,8 @@ import pytest
 
 from ernie_from_scratch.config import ErnieConfig
 from ernie_from_scratch.models import ErnieForPretraining
-from ernie_from_scratch.parallel import planning
-from ernie_from_scratch.parallel.plan_job import PRESETS, find_config
+from ernie_from_scratch.planner import counts as planning
+from ernie_from_scratch.planner.job import PRESETS, find_config
 
 GPT3 = ErnieConfig(
     vocab_size=51200, hidden_size=12288, num_hidden_layers=96, num_attention_heads=96, intermediate_size=4 * 12288,

@@ -9,11 +9,11 @@ import pytest
 from text_helpers import PARAGRAPHS, TEXT, prepared_bytes, small_vocabulary, without_cpp, write_jsonl
 
 from ernie_from_scratch import native
-from ernie_from_scratch.text import parts
-from ernie_from_scratch.text.prepare import prepare, summary
-from ernie_from_scratch.text.prepared import bits_from_ids, open_prepared
-from ernie_from_scratch.text.spans import entity_runs, phrase_runs, word_runs
-from ernie_from_scratch.text.tokenizer import ErnieTokenizer
+from ernie_from_scratch.text.corpus import part_files as parts
+from ernie_from_scratch.text.corpus.prepare import prepare, summary
+from ernie_from_scratch.text.corpus.prepared import bits_from_ids, open_prepared
+from ernie_from_scratch.text.corpus.spans import entity_runs, phrase_runs, word_runs
+from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 
 
 def documents_of(prefix) -> list[bytes]:
@@ -61,7 +61,7 @@ def test_files_are_byte_for_byte_numpys(tmp_path, many_documents):
 
 
 def test_a_large_vocabulary_gets_int32(tmp_path):
-    from ernie_from_scratch.text.vocabulary import Vocabulary
+    from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 
     (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
     for size, dtype in ((65534, np.uint16), (65535, np.int32)):
@@ -136,9 +136,9 @@ def test_word_marks_beyond_the_vocabulary_are_paddlenlps(tmp_path, twice):
     import jieba
     from test_encode import paddlenlp_marks
 
-    from ernie_from_scratch.dataset.data import PretrainingData
-    from ernie_from_scratch.dataset.inspect import inspect_corpus, random_sentences
-    from ernie_from_scratch.text.vocabulary import Vocabulary
+    from ernie_from_scratch.dataset.pretraining_data import PretrainingData
+    from ernie_from_scratch.diagnostics.inspect import inspect_corpus, random_sentences
+    from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 
     jieba.setLogLevel(60)
     tokens = [t for t in small_vocabulary().tokens if not (len(t) == 3 and t > "##\u4e00")]
@@ -250,7 +250,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path):
 import sys
 sys.path.insert(0, {os.path.dirname(__file__)!r})
 from text_helpers import small_vocabulary
-from ernie_from_scratch.text.prepare import prepare
+from ernie_from_scratch.text.corpus.prepare import prepare
 prepare({str(tmp_path / "big.txt")!r}, {str(tmp_path / "a")!r}, small_vocabulary(), shuffle=True)
 print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 """

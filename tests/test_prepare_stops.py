@@ -10,8 +10,9 @@ import pytest
 from text_helpers import TEXT, prepared_bytes, small_vocabulary
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text import parts, workers
-from ernie_from_scratch.text.prepare import prepare
+from ernie_from_scratch.text.corpus import part_files as parts
+from ernie_from_scratch.text.corpus import worker_pool as workers
+from ernie_from_scratch.text.corpus.prepare import prepare
 
 
 class Stopped(Exception):
@@ -75,7 +76,7 @@ def test_a_killed_run_goes_on_and_leaves_no_process(tmp_path, many_documents, mo
 import sys, time
 sys.path.insert(0, {os.path.dirname(__file__)!r})
 from text_helpers import small_vocabulary
-from ernie_from_scratch.text import prepare, workers
+from ernie_from_scratch.text.corpus import prepare, worker_pool as workers
 encode = workers.PieceEncoder.encode
 def slow(self, *rest):
     time.sleep(0.1)

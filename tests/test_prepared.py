@@ -8,8 +8,8 @@ import pytest
 from text_helpers import small_vocabulary
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.prepare import prepare
-from ernie_from_scratch.text.prepared import open_prepared
+from ernie_from_scratch.text.corpus.prepare import prepare
+from ernie_from_scratch.text.corpus.prepared import open_prepared
 
 
 @pytest.fixture()
@@ -66,7 +66,7 @@ def test_index_that_does_not_add_up(prepared):
 
 
 def test_missing_files_and_other_vocabulary(prepared, tmp_path):
-    from ernie_from_scratch.text.vocabulary import Vocabulary
+    from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 
     with pytest.raises(UserError, match="no prepared corpus: .*nothing_ids.npy is missing"):
         open_prepared(tmp_path / "nothing")

@@ -12,7 +12,7 @@ from models_helpers import largest_difference, outputs
 
 import ernie_from_scratch as efs
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.models import published
+from ernie_from_scratch.weights import published
 
 
 def test_published_name_offline_is_one_line_with_the_way_out(monkeypatch):

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.corpus import read_documents
+from ernie_from_scratch.text.corpus.reading import read_documents
 from ernie_from_scratch.text.recipe import (
     Fact,
     WordingIndex,

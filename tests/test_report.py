@@ -11,9 +11,7 @@ import pytest
 
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.lab.bars import cloze_bars, cloze_figure, percent, score_bars
-from ernie_from_scratch.lab.curves import column, curves, learning_rate_curve, load_run, loss_curves, smooth
-from ernie_from_scratch.lab.report import (
+from ernie_from_scratch.diagnostics.report import (
     Fragment,
     Picture,
     Section,
@@ -22,6 +20,8 @@ from ernie_from_scratch.lab.report import (
     examples_table,
     runs_report,
 )
+from ernie_from_scratch.lab.bars import cloze_bars, cloze_figure, percent, score_bars
+from ernie_from_scratch.lab.curves import column, curves, learning_rate_curve, load_run, loss_curves, smooth
 from ernie_from_scratch.lab.theme import DARK, LIGHT, png_bytes
 
 

@@ -27,7 +27,7 @@ from ernie_from_scratch.dataset.samples import (
     count_samples,
 )
 from ernie_from_scratch.dataset.tokens import TokenTable
-from ernie_from_scratch.text.spans import ENTITY_START, TYPE_SHIFT, WORD_START
+from ernie_from_scratch.text.corpus.spans import ENTITY_START, TYPE_SHIFT, WORD_START
 
 TOKENS = TokenTable.of(toy_vocabulary())
 

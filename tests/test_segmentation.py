@@ -12,10 +12,10 @@ from text_helpers import PARAGRAPHS, texts
 
 from ernie_from_scratch import native
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.dictionary import DictionarySegmenter
-from ernie_from_scratch.text.fast import NativeSegmenter
-from ernie_from_scratch.text.lac import LacSegmenter
-from ernie_from_scratch.text.segmentation import make_segmenter, read_user_dict, suggested_frequency
+from ernie_from_scratch.text.corpus.native_encoding import NativeSegmenter
+from ernie_from_scratch.text.segmenters.dictionary import DictionarySegmenter
+from ernie_from_scratch.text.segmenters.lac import LacSegmenter
+from ernie_from_scratch.text.segmenters.segmenter import make_segmenter, read_user_dict, suggested_frequency
 
 jieba.setLogLevel(60)
 IMPLEMENTATIONS = ["python", "cpp"]
@@ -199,7 +199,7 @@ def test_unknown_segmenter():
 
 
 def test_missing_lac_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("ernie_from_scratch.text.lac.find_spec", lambda name: None)
+    monkeypatch.setattr("ernie_from_scratch.text.segmenters.lac.find_spec", lambda name: None)
     with pytest.raises(UserError, match="no LAC model: the package LAC is not installed"):
         make_segmenter("lac")
     with pytest.raises(UserError, match="no LAC model: .* has no conf/word.dic"):

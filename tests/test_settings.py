@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ernie_from_scratch.settings import MALLOC, MALLOC_VARIABLES, MKL, OPT_OUT, STRIDE, Machine, decide
+from ernie_from_scratch.process_setup import MALLOC, MALLOC_VARIABLES, MKL, OPT_OUT, STRIDE, Machine, decide
 
 AMD = Machine("Linux", "AuthenticAMD", True, "glibc 2.36", "paddlepaddle", False)
 OURS = (MKL, STRIDE, OPT_OUT, "GLIBC_TUNABLES", *MALLOC_VARIABLES)
@@ -61,7 +61,7 @@ PROBE = """
 import json, os, resource, sys
 {first}
 import ernie_from_scratch as efs
-out = {{"state": {{s.name: s.state for s in efs.settings.report()}}, "environ": dict(os.environ)}}
+out = {{"state": {{s.name: s.state for s in efs.process_setup.report()}}, "environ": dict(os.environ)}}
 if {paddle}:
     import paddle
     view = paddle.ones([2, 3]).transpose([1, 0])
@@ -141,7 +141,7 @@ def test_importing_the_frameworks_is_quiet():
 
 
 def test_plain_environment_undoes_the_settings():
-    code = "import json, ernie_from_scratch as e; print(json.dumps(e.settings.plain_environment()))"
+    code = "import json, ernie_from_scratch as e; print(json.dumps(e.process_setup.plain_environment()))"
     plain = json.loads(python(code, OMP_NUM_THREADS="1"))
     assert plain[OPT_OUT] == "1" and MKL not in plain and STRIDE not in plain
     assert plain["OMP_NUM_THREADS"] == "1"

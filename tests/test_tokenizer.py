@@ -9,9 +9,9 @@ from text_helpers import PARAGRAPHS, small_vocabulary, texts
 
 from ernie_from_scratch import native
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.basic import BasicTokenizer
-from ernie_from_scratch.text.fast import character_table
-from ernie_from_scratch.text.tokenizer import ErnieTokenizer
+from ernie_from_scratch.text.corpus.native_encoding import character_table
+from ernie_from_scratch.text.tokenizers.basic import BasicTokenizer
+from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from dataset_helpers import CONTINUATION, FIRST, HAN, SPECIALS, random_documents
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.dataset.tokens import TokenTable
-from ernie_from_scratch.text.vocabulary import Vocabulary
+from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 
 NAMES = ["[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]"]
 

@@ -8,8 +8,13 @@ import pytest
 from text_helpers import PARAGRAPHS, small_vocabulary
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.tokenizer import ErnieTokenizer
-from ernie_from_scratch.text.vocabulary import SPECIAL_TOKENS, Vocabulary, build_vocabulary, wordpieces
+from ernie_from_scratch.text.tokenizers.vocabulary import (
+    SPECIAL_TOKENS,
+    Vocabulary,
+    build_vocabulary,
+    wordpieces,
+)
+from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 
 TOKENS = ["[PAD]", "[CLS]", "[SEP]", "[MASK]", "中", "国", "##国", "\u2028", "[UNK]"]
 

@@ -12,8 +12,8 @@ from models_helpers import build, largest_difference, outputs
 
 import ernie_from_scratch as efs
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.models.names import to_huggingface
-from ernie_from_scratch.models.weight_files import read_torch, read_variable, read_weights, variable_bytes
+from ernie_from_scratch.weights.files import read_torch, read_variable, read_weights, variable_bytes
+from ernie_from_scratch.weights.names import to_huggingface
 
 # Files of torch, written here by hand: the reader must not need torch, nor run anything.
 

@@ -9,8 +9,8 @@ from models_helpers import CLASSES, SIZES, build, largest_difference, outputs
 
 import ernie_from_scratch as efs
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.models.names import from_huggingface, static_names, to_huggingface
-from ernie_from_scratch.models.weight_files import read_weights
+from ernie_from_scratch.weights.files import read_weights
+from ernie_from_scratch.weights.names import from_huggingface, static_names, to_huggingface
 
 
 @pytest.mark.parametrize("safetensors", [False, True])

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import numpy as np
 from hypothesis import strategies as st
 
-from ernie_from_scratch.text.encode import PythonEncoder
-from ernie_from_scratch.text.fast import NativeEncoder
-from ernie_from_scratch.text.vocabulary import Vocabulary, build_vocabulary
+from ernie_from_scratch.text.corpus.encoding import PythonEncoder
+from ernie_from_scratch.text.corpus.native_encoding import NativeEncoder
+from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary, build_vocabulary
 
 PARAGRAPHS = [
     "哈尔滨是黑龙江的省会，国际冰雪文化名城。每年冬天，许多人来看冰灯！你去过吗？",

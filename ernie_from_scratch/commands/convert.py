@@ -2,8 +2,7 @@
 
 from dataclasses import MISSING, dataclass
 
-from ernie_from_scratch.commands.arguments import add_settings, read_settings
-from ernie_from_scratch.config import option
+from ernie_from_scratch.utils.settings import add_settings, option, read_settings
 
 HELP = """Turn a model folder into another toolkit's layout, checked by running both sides.
 
@@ -34,8 +33,8 @@ def add_arguments(parser):
 
 def run(args):
     settings = read_settings(ConvertSettings, args)
-    from ernie_from_scratch.models.convert import convert
     from ernie_from_scratch.models.pretrained import name_some
+    from ernie_from_scratch.weights.conversion import convert
 
     source, output, difference = convert(
         settings.model,

@@ -1,7 +1,7 @@
 """`ernie demo`."""
 
-from ernie_from_scratch.commands.arguments import add_settings, read_settings
-from ernie_from_scratch.lab.demo.settings import DemoSettings
+from ernie_from_scratch.experiments.demo.settings import DemoSettings
+from ernie_from_scratch.utils.settings import add_settings, read_settings
 
 HELP = """The whole path in minutes: text, vocabulary, pretraining, cloze, fine-tuning, export and serving.
 
@@ -22,6 +22,6 @@ def add_arguments(parser):
 
 def run(args):
     settings = read_settings(DemoSettings, args)
-    from ernie_from_scratch.lab.demo.facts_demo import run_demo
+    from ernie_from_scratch.experiments.demo.facts_demo import run_demo
 
     run_demo(settings)

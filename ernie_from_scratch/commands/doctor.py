@@ -17,7 +17,7 @@ def add_arguments(parser):
 def run(args):
     import json
 
-    from ernie_from_scratch.lab import doctor
+    from ernie_from_scratch.diagnostics import doctor
 
     findings = doctor.examine()
     report = doctor.to_json(findings)

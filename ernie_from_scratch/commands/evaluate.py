@@ -3,8 +3,7 @@
 import json
 from dataclasses import MISSING, asdict, dataclass
 
-from ernie_from_scratch.commands.arguments import add_settings, read_settings
-from ernie_from_scratch.config import option
+from ernie_from_scratch.utils.settings import add_settings, option, read_settings
 
 HELP = """Score a fine-tuned model on labelled examples.
 

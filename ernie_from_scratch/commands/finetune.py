@@ -1,7 +1,7 @@
 """`ernie finetune`."""
 
-from ernie_from_scratch.commands.arguments import add_settings, read_settings
 from ernie_from_scratch.finetuning.settings import FinetuneSettings
+from ernie_from_scratch.utils.settings import add_settings, read_settings
 
 HELP = """Train a pretrained model on labelled examples.
 
@@ -22,6 +22,6 @@ def add_arguments(parser):
 
 def run(args):
     settings = read_settings(FinetuneSettings, args)
-    from ernie_from_scratch.finetuning.loop import finetune, summary
+    from ernie_from_scratch.finetuning.finetune import finetune, summary
 
     print(f"{settings.output_dir}: {summary(finetune(settings))}")

@@ -27,8 +27,8 @@ def run(args):
 
     from rich.console import Console
 
-    from ernie_from_scratch.dataset import inspect, inspect_view
-    from ernie_from_scratch.text.prepared import open_prepared
+    from ernie_from_scratch.diagnostics import inspect, inspect_view
+    from ernie_from_scratch.text.corpus.prepared import open_prepared
 
     vocabulary = inspect.vocabulary_of(args.prefix, args.vocab)
     corpus = open_prepared(args.prefix, vocabulary, verify=args.verify)

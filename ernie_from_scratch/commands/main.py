@@ -9,11 +9,11 @@ from types import ModuleType
 
 import ernie_from_scratch
 from ernie_from_scratch import commands
-from ernie_from_scratch.commands.arguments import Parser, nearest
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.parallel.launch import launched_processes
+from ernie_from_scratch.utils.settings import Parser, nearest
 
-FRAME = ("main", "arguments")  # files of this folder that are not subcommands
+FRAME = ("main",)  # files of this folder that are not subcommands
 # The order of `ernie --help`: the way a user goes. Commands that are not named here come after.
 JOURNEY = (
     "demo doctor vocab prepare pretrain finetune evaluate predict export serve convert plan report".split()

@@ -57,10 +57,11 @@ def run(args):
     from rich.console import Console
 
     from ernie_from_scratch.config import UserError
-    from ernie_from_scratch.parallel import plan_search, plan_view
-    from ernie_from_scratch.parallel.plan_explain import explanation
-    from ernie_from_scratch.parallel.plan_hardware import Cluster, find_gpu
-    from ernie_from_scratch.parallel.plan_job import Job, find_config
+    from ernie_from_scratch.planner import search as plan_search
+    from ernie_from_scratch.planner import view as plan_view
+    from ernie_from_scratch.planner.explain import explanation
+    from ernie_from_scratch.planner.hardware import Cluster, find_gpu
+    from ernie_from_scratch.planner.job import Job, find_config
 
     if args.explain:
         print(explanation())

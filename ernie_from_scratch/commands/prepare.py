@@ -91,7 +91,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    from ernie_from_scratch.text.prepare import prepare, summary
+    from ernie_from_scratch.text.corpus.prepare import prepare, summary
 
     same = ("segmenter", "user_dict", "lac_model", "word_marks", "split_sentences", "format", "json_key")
     lengths = ("min_document_length", "max_sentence_length")

@@ -14,7 +14,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    from ernie_from_scratch.training.bad_steps import describe, replay
+    from ernie_from_scratch.diagnostics.replay import describe, replay
 
     for line in describe(replay(args.folder)):
         print(line)

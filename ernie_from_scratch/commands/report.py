@@ -15,6 +15,6 @@ def add_arguments(parser):
 
 
 def run(args):
-    from ernie_from_scratch.lab.report import runs_report
+    from ernie_from_scratch.diagnostics.report import runs_report
 
     print(runs_report(args.runs, args.output))

@@ -2,8 +2,7 @@
 
 from dataclasses import MISSING, asdict, dataclass
 
-from ernie_from_scratch.commands.arguments import add_settings, read_settings
-from ernie_from_scratch.config import option
+from ernie_from_scratch.utils.settings import add_settings, option, read_settings
 
 HELP = """Serve a model over HTTP, with a page to try it in a browser.
 

@@ -32,8 +32,8 @@ def add_arguments(parser):
 
 
 def run(args):
-    from ernie_from_scratch.text.corpus import read_texts
-    from ernie_from_scratch.text.vocabulary import build_vocabulary
+    from ernie_from_scratch.text.corpus.reading import read_texts
+    from ernie_from_scratch.text.tokenizers.vocabulary import build_vocabulary
 
     texts = read_texts(args.input, args.format, args.json_key)
     vocabulary = build_vocabulary(texts, args.size, args.min_count, do_lower_case=not args.keep_case)

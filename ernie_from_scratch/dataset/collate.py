@@ -9,7 +9,7 @@ from ernie_from_scratch.dataset.indexed import IndexedCorpus
 from ernie_from_scratch.dataset.masking import MaskedRow
 from ernie_from_scratch.dataset.samples import Segments
 from ernie_from_scratch.dataset.tokens import TokenTable
-from ernie_from_scratch.text.spans import PHRASE_START, WORD_START
+from ernie_from_scratch.text.corpus.spans import PHRASE_START, WORD_START
 
 LENGTH_MULTIPLE = 8  # rows are padded to a multiple of this, which keeps the number of different shapes small
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.prepared import open_prepared
-from ernie_from_scratch.text.spans import ENTITY_START
+from ernie_from_scratch.text.corpus.prepared import open_prepared
+from ernie_from_scratch.text.corpus.spans import ENTITY_START
 
 PAGE, PAGES = 2048, 256  # what `identity` reads of arrays without a checksum
 CHUNK = 1 << 24  # tokens looked at in one go

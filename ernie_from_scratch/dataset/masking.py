@@ -26,7 +26,7 @@ import numpy as np
 
 from ernie_from_scratch.dataset.rng import Purpose, below, below_at, draws, fold, uniform, uniform_at
 from ernie_from_scratch.dataset.tokens import TokenTable
-from ernie_from_scratch.text.spans import ENTITY_START, PHRASE_START, TYPE_SHIFT, WORD_START
+from ernie_from_scratch.text.corpus.spans import ENTITY_START, PHRASE_START, TYPE_SHIFT, WORD_START
 
 LEVELS = ("char", "word", "phrase", "entity")
 CHAR, WORD, PHRASE, ENTITY = range(len(LEVELS))

@@ -18,7 +18,7 @@ import numpy as np
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.dataset.samples import SAMPLE
-from ernie_from_scratch.text.files import atomic_write
+from ernie_from_scratch.utils.files import atomic_write
 
 VERSION = 1  # raise when build_samples gives another table from the same input
 POLL_SECONDS = 0.05

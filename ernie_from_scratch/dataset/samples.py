@@ -13,7 +13,7 @@ import numpy as np
 from ernie_from_scratch.dataset.indexed import IndexedCorpus
 from ernie_from_scratch.dataset.rng import Purpose, below_at, fold, uniform_at
 from ernie_from_scratch.dataset.tokens import TokenTable
-from ernie_from_scratch.text.spans import ENTITY_START, TYPE_SHIFT, WORD_START
+from ernie_from_scratch.text.corpus.spans import ENTITY_START, TYPE_SHIFT, WORD_START
 
 SENTENCE_PAIRS = ("sop", "nsp", "none")
 NOT_ASKED = -100  # label of a row without a pair; losses leave negative labels out

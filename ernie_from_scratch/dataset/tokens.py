@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.tokenizer import is_han
+from ernie_from_scratch.text.tokenizers.wordpiece import is_han
 
 SPECIAL = re.compile(r"\[.+\]|<.+>")  # [PAD], [unused1], <S>: never masked, never drawn
 

@@ -188,7 +188,7 @@ def find_task(folder) -> str:
 
 
 def _task_of_weights(folder):
-    from ernie_from_scratch.models.weight_files import find_weights, read_weights
+    from ernie_from_scratch.weights.files import find_weights, read_weights
 
     names = read_weights(find_weights(folder))
     heads = {"cls.predictions.": "fill-mask", "classifier.": "text-classification"}

@@ -32,8 +32,8 @@ from ernie_from_scratch.deployment.backends import (
     read_config,
 )
 from ernie_from_scratch.models.masks import additive_mask
-from ernie_from_scratch.text.files import cannot_write, flush_to_disk
-from ernie_from_scratch.text.tokenizer import ErnieTokenizer
+from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
+from ernie_from_scratch.utils.files import cannot_write, flush_to_disk
 
 FORMATS = tuple(EXPORTED)
 FILES = {"paddle": ["model.json", "model.pdiparams"], "onnx": ["model.onnx"]}

@@ -11,7 +11,7 @@ from ernie_from_scratch.deployment.fill_mask import SPAN, Filling, fill_spans
 from ernie_from_scratch.finetuning.batches import by_length
 from ernie_from_scratch.finetuning.evaluation import softmax
 from ernie_from_scratch.finetuning.tasks import labels_of
-from ernie_from_scratch.text.tokenizer import ErnieTokenizer
+from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 
 # B rows, L sequence, C labels
 

@@ -7,7 +7,7 @@ from itertools import islice
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.deployment.pipeline import pipeline
-from ernie_from_scratch.text.files import STDIN, open_bytes
+from ernie_from_scratch.utils.files import STDIN, open_bytes
 
 LINES_AT_ONCE = 512
 

@@ -8,8 +8,8 @@ import paddle
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.finetuning.batches import by_length
 from ernie_from_scratch.finetuning.tasks import Task, find_task
-from ernie_from_scratch.text.files import atomic_write
-from ernie_from_scratch.text.tokenizer import ErnieTokenizer
+from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
+from ernie_from_scratch.utils.files import atomic_write
 
 EVALUATION_BATCH = 64  # rows
 

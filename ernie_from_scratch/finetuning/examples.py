@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.files import open_bytes
+from ernie_from_scratch.utils.files import open_bytes
 
 HEADER = "label<TAB>text_a[<TAB>text_b]"
 

@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass, fields
 from typing import ClassVar
 
-from ernie_from_scratch.config import UserError, option
+from ernie_from_scratch.config import UserError
+from ernie_from_scratch.utils.settings import option
 
 
 @dataclass

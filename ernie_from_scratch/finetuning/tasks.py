@@ -12,7 +12,7 @@ import numpy as np
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.finetuning.examples import Example, label_names, read_examples
-from ernie_from_scratch.finetuning.metrics import ClassificationScores
+from ernie_from_scratch.finetuning.scores import ClassificationScores
 from ernie_from_scratch.models import ErnieForSequenceClassification
 
 # B rows of a batch, L sequence, C labels

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.lab.theme import LIGHT, Theme, new_figure, png_bytes
-from ernie_from_scratch.text.files import atomic_write
+from ernie_from_scratch.utils.files import atomic_write
 
 STRATEGY_TITLES = {
     "left_to_right": "filled left to right",

@@ -7,7 +7,13 @@ from html import escape
 import numpy as np
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.spans import ENTITY_START, ENTITY_TYPES, PHRASE_START, TYPE_SHIFT, WORD_START
+from ernie_from_scratch.text.corpus.spans import (
+    ENTITY_START,
+    ENTITY_TYPES,
+    PHRASE_START,
+    TYPE_SHIFT,
+    WORD_START,
+)
 
 TYPE_NAMES = {
     "PER": "person",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.lab.mask_pictures import TYPE_NAMES, MaskedExample
 from ernie_from_scratch.lab.theme import LIGHT, Theme, new_figure
-from ernie_from_scratch.text.spans import ENTITY_TYPES, PHRASE_START, TYPE_SHIFT, WORD_START
+from ernie_from_scratch.text.corpus.spans import ENTITY_TYPES, PHRASE_START, TYPE_SHIFT, WORD_START
 
 SERIES = {"PER": 1, "LOC": 0, "ORG": 4, "TIME": 2, "WORK": 3, "OTHER": 5}  # places in Theme.series
 WORD_GAP, PHRASE_GAP = 0.12, 0.42  # in widths of a character

@@ -10,9 +10,9 @@ import numpy as np
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.lab.theme import LIGHT, Theme, new_figure
-from ernie_from_scratch.text.basic import is_han, is_single
-from ernie_from_scratch.text.tokenizer import Piece
-from ernie_from_scratch.text.vocabulary import SPECIAL_TOKENS
+from ernie_from_scratch.text.tokenizers.basic import is_han, is_single
+from ernie_from_scratch.text.tokenizers.vocabulary import SPECIAL_TOKENS
+from ernie_from_scratch.text.tokenizers.wordpiece import Piece
 
 KINDS = {  # name in the legend, place of the colour in Theme.series
     "han": ("one Han character", 0),

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ernie_from_scratch.lab.theme import LIGHT, Theme, new_figure
-from ernie_from_scratch.parallel.plan_memory import GIB, Memory
-from ernie_from_scratch.parallel.plan_search import Plan
+from ernie_from_scratch.planner.memory import GIB, Memory
+from ernie_from_scratch.planner.search import Plan
 
 PARTS = tuple(field.name for field in dataclasses.fields(Memory))
 MOST_STAGES = 9  # bars in a picture

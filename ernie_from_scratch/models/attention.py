@@ -7,11 +7,11 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from ernie_from_scratch.models.attention_by_hand import AttentionByHand
+from ernie_from_scratch.models.cpu.attention import AttentionByHand
+from ernie_from_scratch.models.cpu.packing import Packing
 from ernie_from_scratch.models.initialization import normal_weights
 from ernie_from_scratch.models.layers import Dropout, Linear, backward_by_hand
 from ernie_from_scratch.models.masks import add_mask
-from ernie_from_scratch.models.packing import Packing
 
 
 class MultiHeadAttention(nn.Layer):

@@ -6,11 +6,11 @@ B batch, L sequence, H hidden, N heads, K keys (L, plus cached ones).
 import paddle
 
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.models.cpu.packing import Packing
 from ernie_from_scratch.models.embeddings import ErnieEmbeddings
 from ernie_from_scratch.models.encoder import ErnieEncoder
 from ernie_from_scratch.models.masks import additive_mask
 from ernie_from_scratch.models.outputs import EncoderOutput
-from ernie_from_scratch.models.packing import Packing
 from ernie_from_scratch.models.pooler import ErniePooler
 from ernie_from_scratch.models.pretrained import PretrainedModel
 

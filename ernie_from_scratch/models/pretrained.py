@@ -9,14 +9,14 @@ import paddle
 from paddle import nn
 
 from ernie_from_scratch.config import ErnieConfig, UserError
-from ernie_from_scratch.models.names import OLD_PADDLENLP, from_huggingface, is_huggingface
-from ernie_from_scratch.models.published import fetch
-from ernie_from_scratch.models.weight_files import (
+from ernie_from_scratch.weights.files import (
     find_weights,
     read_weights,
     write_pdparams,
     write_safetensors,
 )
+from ernie_from_scratch.weights.names import OLD_PADDLENLP, from_huggingface, is_huggingface
+from ernie_from_scratch.weights.published import fetch
 
 logger = logging.getLogger("ernie_from_scratch")
 

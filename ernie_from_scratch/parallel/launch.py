@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ernie_from_scratch
-from ernie_from_scratch.config import UserError, option
+from ernie_from_scratch.config import UserError
+from ernie_from_scratch.utils.settings import option
 
 SCRIPT = Path(ernie_from_scratch.__file__).with_name("__main__.py")
 POLL_SECONDS = 0.2

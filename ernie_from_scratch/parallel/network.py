@@ -11,8 +11,8 @@ from paddle import nn
 from paddle.distributed.fleet.utils.hybrid_parallel_util import fused_allreduce_gradients_with_group
 
 from ernie_from_scratch.parallel.pipeline import Pipeline, only
+from ernie_from_scratch.parallel.sharded_layers import share_layers
 from ernie_from_scratch.parallel.tensor import gather_scores, split_layers
-from ernie_from_scratch.parallel.whole_layers import share_layers
 
 
 class Float32:

@@ -10,7 +10,7 @@ from paddle.distributed.fleet.meta_parallel.sharding.group_sharded_utils import 
 from paddle.distributed.sharding import group_sharded_parallel
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.parallel.whole_layers import WholeNormClip
+from ernie_from_scratch.parallel.sharded_layers import WholeNormClip
 
 
 def check_sharding(strategy, stage, offload=False):

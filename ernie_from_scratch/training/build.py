@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 from ernie_from_scratch.config import ErnieConfig, UserError
-from ernie_from_scratch.dataset.data import PretrainingData
 from ernie_from_scratch.dataset.mask_schedule import read_schedule
+from ernie_from_scratch.dataset.pretraining_data import PretrainingData
 from ernie_from_scratch.models import ErnieForPretraining
-from ernie_from_scratch.text.vocabulary import Vocabulary
+from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 
 
 def corpus_prefixes(input_dir):

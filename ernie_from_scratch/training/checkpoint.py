@@ -15,8 +15,8 @@ from pathlib import Path
 import paddle
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.files import sha256_file
 from ernie_from_scratch.training.optimizer import load_optimizer_state
+from ernie_from_scratch.utils.files import sha256_file
 
 MANIFEST = "manifest.json"
 

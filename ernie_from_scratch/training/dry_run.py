@@ -7,10 +7,10 @@ import numpy as np
 import paddle
 
 from ernie_from_scratch.dataset.collate import real_tokens
-from ernie_from_scratch.dataset.data import SPLITS
-from ernie_from_scratch.parallel.plan_job import Job, Layout
-from ernie_from_scratch.parallel.plan_memory import fullest_stage
-from ernie_from_scratch.parallel.plan_memory_cpu import cpu_memory
+from ernie_from_scratch.dataset.pretraining_data import SPLITS
+from ernie_from_scratch.planner.job import Job, Layout
+from ernie_from_scratch.planner.memory import fullest_stage
+from ernie_from_scratch.planner.memory_cpu import cpu_memory
 from ernie_from_scratch.training.build import build_data, build_model, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.checkpoint import newest_checkpoint
 from ernie_from_scratch.training.device import select_device

@@ -4,8 +4,8 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from ernie_from_scratch.text.spans import ENTITY_TYPES
-from ernie_from_scratch.training.objectives import pretraining_losses, to_tensors
+from ernie_from_scratch.objectives.mlm_pair import pretraining_losses, to_tensors
+from ernie_from_scratch.text.corpus.spans import ENTITY_TYPES
 
 KINDS = ("outside", *ENTITY_TYPES[1:])  # of masked tokens, in the order of masked_span_kinds
 

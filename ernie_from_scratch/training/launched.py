@@ -5,12 +5,12 @@ from pathlib import Path
 import yaml
 
 from ernie_from_scratch.parallel.launch import launch
-from ernie_from_scratch.text.files import atomic_write
 from ernie_from_scratch.training.build import corpus_prefixes
 from ernie_from_scratch.training.device import check_gpu
 from ernie_from_scratch.training.interrupt import StopRequest
 from ernie_from_scratch.training.progress import TrainingProgress
 from ernie_from_scratch.training.run_folder import make_run_folder
+from ernie_from_scratch.utils.files import atomic_write
 
 
 def pretrain_launched(settings, several, quiet=False):

@@ -9,20 +9,20 @@ import paddle
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.dataset.loader import BatchLoader
+from ernie_from_scratch.objectives.mlm_pair import pretraining_losses
 from ernie_from_scratch.parallel.network import ParallelNetwork
 from ernie_from_scratch.parallel.processes import Processes, contact
 from ernie_from_scratch.parallel.sharding import check_sharding, parallel_optimizer, parallel_scaler
 from ernie_from_scratch.parallel.strategy import Strategy
+from ernie_from_scratch.planner.flops import best_rate, step_flops
 from ernie_from_scratch.training.bad_steps import save_bad_step
 from ernie_from_scratch.training.build import build_data, build_model, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.checkpoint import weights_checksum
 from ernie_from_scratch.training.device import select_device
 from ernie_from_scratch.training.evaluation import evaluate
-from ernie_from_scratch.training.flops import best_rate, step_flops
 from ernie_from_scratch.training.graph import static_network
 from ernie_from_scratch.training.interrupt import StopRequest
 from ernie_from_scratch.training.metrics import MetricsLog
-from ernie_from_scratch.training.objectives import pretraining_losses
 from ernie_from_scratch.training.optimizer import build_optimizer
 from ernie_from_scratch.training.precision import Precision
 from ernie_from_scratch.training.progress import TrainingProgress

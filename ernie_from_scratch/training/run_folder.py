@@ -12,7 +12,7 @@ import paddle
 import yaml
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.files import atomic_write
+from ernie_from_scratch.utils.files import atomic_write
 
 WAIT_SECONDS = 30  # a run that was told to stop finishes its step and saves
 POLL_SECONDS = 0.5

@@ -4,9 +4,9 @@ import os
 import shutil
 from dataclasses import dataclass
 
-from ernie_from_scratch.config import WAYS_OF_COMPUTING, ErnieConfig, UserError
+from ernie_from_scratch.config import EXECUTION_FIELDS, ErnieConfig, UserError
 from ernie_from_scratch.parallel.processes import contact
-from ernie_from_scratch.parallel.whole import gather, part
+from ernie_from_scratch.parallel.resharding import gather, part
 from ernie_from_scratch.training.checkpoint import (
     load_checkpoint,
     newest_checkpoint,
@@ -87,7 +87,7 @@ class Saver:
         """UserError unless the checkpoint's network is this one, switches of speed and memory aside."""
         now = self.network.model.config.to_dict()
         for name, then in ErnieConfig.from_file(checkpoint).to_dict().items():
-            if now[name] != then and name not in WAYS_OF_COMPUTING:
+            if now[name] != then and name not in EXECUTION_FIELDS:
                 raise UserError(
                     f"{self.folder} holds another network: {name} was {then!r} and is now {now[name]!r}; use "
                     "another --output_dir, or the same configuration to continue"

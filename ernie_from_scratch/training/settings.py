@@ -6,8 +6,9 @@ Names and meanings are those of PaddleNLP's ernie-1.0 scripts.
 from dataclasses import asdict, dataclass, fields
 from typing import ClassVar
 
-from ernie_from_scratch.config import UserError, option
-from ernie_from_scratch.training.layout import check_layout
+from ernie_from_scratch.config import UserError
+from ernie_from_scratch.parallel.degrees import check_layout
+from ernie_from_scratch.utils.settings import option
 
 AT_LEAST_ONE = (
     "max_seq_len micro_batch_size max_steps checkpoint_steps save_steps logging_freq keep eval_iters max_bad_steps "

@@ -42,7 +42,11 @@ def target(name: str):
 def instrument_twins(atheris) -> None:
     """Coverage of the functions and methods of the plain versions."""
     from ernie_from_scratch.dataset import blending, collate, masking, sampler, samples
-    from ernie_from_scratch.text import basic, dictionary, encode, sentences, tokenizer
+    from ernie_from_scratch.text.corpus import encoding as encode
+    from ernie_from_scratch.text.corpus import sentences
+    from ernie_from_scratch.text.segmenters import dictionary
+    from ernie_from_scratch.text.tokenizers import basic
+    from ernie_from_scratch.text.tokenizers import wordpiece as tokenizer
 
     modules = (blending, collate, masking, sampler, samples, basic, dictionary, encode, sentences, tokenizer)
     for module in modules:

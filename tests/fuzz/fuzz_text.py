@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from text_helpers import both_encode_alike, marked_texts, small_vocabulary, texts, without_cpp
 
 from ernie_from_scratch import native
-from ernie_from_scratch.text.dictionary import DictionarySegmenter
-from ernie_from_scratch.text.fast import NativeSegmenter, character_table
-from ernie_from_scratch.text.tokenizer import ErnieTokenizer
+from ernie_from_scratch.text.corpus.native_encoding import NativeSegmenter, character_table
+from ernie_from_scratch.text.segmenters.dictionary import DictionarySegmenter
+from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 
 REFUSALS = (ValueError, TypeError, OverflowError)
 ANY_TEXT = st.one_of(texts(), st.text(st.characters(exclude_categories=()), max_size=30))

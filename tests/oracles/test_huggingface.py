@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from models_helpers import EVERY_CASE, NO_DROPOUT, configs, ids, randomize  # noqa: E402
 
 import ernie_from_scratch as efs  # noqa: E402
-from ernie_from_scratch.models.convert import convert, write  # noqa: E402
+from ernie_from_scratch.weights.conversion import convert, write  # noqa: E402
 
 pytestmark = pytest.mark.oracle
 torch = pytest.importorskip("torch", reason="torch is not installed (requirements-oracles.lock)")
@@ -102,7 +102,7 @@ def test_loss_and_gradients_are_equal(config, seed, tmp_path_factory):
     ).loss
     their_loss.backward()
     assert float(loss) == pytest.approx(float(their_loss), abs=1e-5)
-    from ernie_from_scratch.models.names import from_huggingface
+    from ernie_from_scratch.weights.names import from_huggingface
 
     found = {name: parameter.grad.numpy() for name, parameter in ours.named_parameters()}
     expected = from_huggingface({name: p.grad.numpy() for name, p in theirs.named_parameters()})

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.files import atomic_write
 from ernie_from_scratch.text.recipe.documents import Themes, group_facts
 from ernie_from_scratch.text.recipe.facts import Fact
 from ernie_from_scratch.text.recipe.patterns import load_relations
 from ernie_from_scratch.text.recipe.sentiment import Note, ReviewWriter
 from ernie_from_scratch.text.recipe.worder import RecipeSentence, Worder
+from ernie_from_scratch.utils.files import atomic_write
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import json
 import random
 from pathlib import Path
 
-from ernie_from_scratch.text.files import atomic_write
 from ernie_from_scratch.text.recipe.facts import DATA_FOLDER, Fact, load_facts
 from ernie_from_scratch.text.recipe.inference import PairWriter
 from ernie_from_scratch.text.recipe.labelling import SEPARATOR, labelled_sentences
 from ernie_from_scratch.text.recipe.patterns import load_relations
 from ernie_from_scratch.text.recipe.questions import paragraphs
 from ernie_from_scratch.text.recipe.sentiment import POLARITIES, ReviewWriter, load_opinions
+from ernie_from_scratch.utils.files import atomic_write
 
 SEED = 1234
 SIZES = {

@@ -1,0 +1,112 @@
+"""The configuration of an ERNIE 1.0, 2.0 or 3.0 network, and the published models as presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ernie_from_scratch.config.base import ACTIVATIONS, ModelConfig, UserError, nearest_choice
+
+
+@dataclass
+class ErnieConfig(ModelConfig):
+    """An ERNIE 1.0, 2.0 or 3.0 network, in PaddleNLP's names; sizes count elements.
+
+    Raises UserError for a wrong type or for values that do not make a network.
+    """
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 16  # 0 = no token type embeddings
+    task_type_vocab_size: int = 3
+    use_task_id: bool = False
+    task_id: int = 0
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+    pool_act: str = "tanh"
+    num_labels: int = 2
+    id2label: dict | None = None
+    num_choices: int | None = None
+    classifier_dropout: float | None = None  # None = hidden_dropout_prob
+    problem_type: str | None = None
+    # Two switches that change speed and memory, not results.
+    enable_recompute: bool = False  # forget activations, and compute them again in backward
+    pack_rows: bool = False  # put short rows together instead of computing their padding
+
+    MODEL_TYPE: ClassVar[str] = "ernie"
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+                     "intermediate_size", "max_position_embeddings", "num_labels"):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise UserError(f"too small: {name} is {getattr(self, name)}; give 1 or more")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+            if not 0 <= (getattr(self, name) or 0) < 1:
+                raise UserError(
+                    f"not a probability: {name} is {getattr(self, name)}; give 0 or more, below 1"
+                )
+        if self.hidden_size % self.num_attention_heads:
+            raise UserError(
+                f"uneven heads: hidden_size {self.hidden_size} is no multiple of "
+                f"num_attention_heads {self.num_attention_heads}; change one of them"
+            )
+        for name in ("hidden_act", "pool_act"):
+            if getattr(self, name) not in ACTIVATIONS:
+                raise UserError(
+                    f"unknown activation: {name} is {getattr(self, name)}; {nearest_choice('', ACTIVATIONS)}"
+                )
+        if not 0 <= self.pad_token_id < self.vocab_size:
+            raise UserError(
+                f"not in the vocabulary: pad_token_id {self.pad_token_id}; vocab_size is {self.vocab_size}"
+            )
+
+
+def _sizes(layers: int, hidden: int, heads: int, **more) -> dict[str, Any]:
+    return {"num_hidden_layers": layers, "hidden_size": hidden, "num_attention_heads": heads,
+            "intermediate_size": 4 * hidden, **more}  # fmt: skip
+
+
+_V1 = {"vocab_size": 18000, "hidden_act": "relu", "max_position_embeddings": 513, "type_vocab_size": 2}
+_V2_EN = {"vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 4}
+_V3 = {"vocab_size": 40000, "max_position_embeddings": 2048, "type_vocab_size": 4, "task_type_vocab_size": 16,
+       "use_task_id": True}  # fmt: skip
+_TINY_V2 = {**_V3, "use_task_id": False}
+
+ErnieConfig.PRESETS = {
+    "tiny": _sizes(2, 128, 2, vocab_size=18000, max_position_embeddings=512, type_vocab_size=2),
+    "ernie-1.0-base-zh": _sizes(12, 768, 12, **_V1),
+    "ernie-1.0-base-zh-cw": _sizes(
+        12, 768, 12, **{**_V3, "max_position_embeddings": 512, "task_type_vocab_size": 3}
+    ),
+    "ernie-1.0-large-zh-cw": _sizes(24, 1024, 16, **_V1)
+    | {"intermediate_size": 3072, "max_position_embeddings": 512},
+    "ernie-2.0-base-zh": _sizes(12, 768, 12, **_V1) | {"type_vocab_size": 4},
+    "ernie-2.0-large-zh": _sizes(24, 1024, 16, **_V1)
+    | {"vocab_size": 12800, "max_position_embeddings": 512, "type_vocab_size": 4},
+    "ernie-2.0-base-en": _sizes(12, 768, 12, **_V2_EN),
+    "ernie-2.0-large-en": _sizes(24, 1024, 16, **_V2_EN),
+    "ernie-3.0-xbase-zh": _sizes(20, 1024, 16, **_V3),
+    "ernie-3.0-base-zh": _sizes(12, 768, 12, **_V3) | {"task_type_vocab_size": 3},
+    "ernie-3.0-medium-zh": _sizes(6, 768, 12, **_V3),
+    "ernie-3.0-mini-zh": _sizes(6, 384, 12, **_V3),
+    "ernie-3.0-micro-zh": _sizes(4, 384, 12, **_V3),
+    "ernie-3.0-nano-zh": _sizes(4, 312, 12, **_V3),
+    "ernie-3.0-tiny-base-v2-zh": _sizes(12, 768, 12, **_TINY_V2) | {"task_type_vocab_size": 3},
+    "ernie-3.0-tiny-medium-v2-zh": _sizes(6, 768, 12, **_TINY_V2),
+    "ernie-3.0-tiny-mini-v2-zh": _sizes(6, 384, 12, **_TINY_V2),
+    "ernie-3.0-tiny-mini-v2-en": _sizes(
+        6, 384, 12, vocab_size=50265, max_position_embeddings=514, type_vocab_size=1
+    ),
+    "ernie-3.0-tiny-micro-v2-zh": _sizes(4, 384, 12, **_TINY_V2),
+    "ernie-3.0-tiny-nano-v2-zh": _sizes(4, 312, 12, **_TINY_V2),
+    "ernie-3.0-tiny-pico-v2-zh": _sizes(3, 128, 2, **_TINY_V2),  # "3L128H"
+}

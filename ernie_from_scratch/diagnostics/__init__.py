@@ -1,0 +1,1 @@
+"""Looking at machines, corpora and runs: doctor, inspect, report, replay."""

@@ -1,0 +1,1 @@
+"""The demo and the runs that the chapters compare."""

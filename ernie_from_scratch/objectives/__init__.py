@@ -1,0 +1,1 @@
+"""What is learned: a batch becomes a Loss with named metrics."""

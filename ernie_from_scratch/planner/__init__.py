@@ -1,0 +1,1 @@
+"""Memory, time and the search over degrees of parallelism, by arithmetic."""

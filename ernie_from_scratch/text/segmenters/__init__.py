@@ -1,0 +1,1 @@
+"""Chinese text to words and entities."""

@@ -1,0 +1,1 @@
+"""Files, folders, checksums and settings: what every other package uses."""

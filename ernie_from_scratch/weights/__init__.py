@@ -1,0 +1,1 @@
+"""Weights in files: formats, parameter names of other toolkits, published models, conversion."""
