@@ -13,6 +13,7 @@ from ernie_from_scratch.config import UserError
 from ernie_from_scratch.weights import conversion
 from ernie_from_scratch.weights.files import variable_bytes
 from ernie_from_scratch.weights.names import static_names, to_huggingface
+from ernie_from_scratch.weights.pretrained import numpy_weights
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_convert_finds_the_class_of_bare_variables(only_our_package, tmp_path):
 def test_convert_reads_a_graph_that_counted_on(only_our_package, tmp_path):
     """Layers built before shift the numbers (a teacher beside the student); the order still tells."""
     model = build(efs.ErnieForPretraining)
-    tensors = model.numpy_weights()
+    tensors = numpy_weights(model.state_dict())
     shifted = {
         re.sub(r"_(\d+)\.", lambda number: f"_{int(number[1]) + 7}.", name): tensors[ours]
         for ours, name in static_names(model).items()

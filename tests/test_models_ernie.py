@@ -180,15 +180,15 @@ def test_a_sequence_read_in_two_parts(config, seed):
     assert largest_difference(rest, whole[:, cut:]) <= 1e-5
 
 
-def test_one_kernel_attention_equals_the_written_out_one():
+def test_gpu_kernel_equals_plain_attention():
     """The kernel for GPUs also has a CPU version: same context, in evaluation and training without dropout."""
     rng = np.random.default_rng(0)
     attention = small(efs.ErnieModel).encoder.layers[0].self_attn
     query, key, value = (paddle.to_tensor(rng.normal(0, 1, (2, 3, 5, 8)).astype("float32")) for _ in range(3))
     context, weights = attention.attend(query, key, value)
-    assert largest_difference(attention.attend_in_one_kernel(query, key, value), context) <= 1e-6
+    assert largest_difference(attention.attend_in_gpu_kernel(query, key, value), context) <= 1e-6
     assert np.allclose(weights.sum(-1).numpy(), 1, atol=1e-6)
-    assert not attention.has_kernel(query)  # this is a CPU test, in float32
+    assert not attention.has_gpu_kernel(query)  # this is a CPU test, in float32
 
 
 def test_recomputation_changes_no_gradient():
@@ -204,7 +204,7 @@ def test_recomputation_changes_no_gradient():
         model.train()
         randomize(model, np.random.default_rng(7))
         tokens = ids(np.random.default_rng(8), model.config, 2, 10, padded=True)
-        paddle.seed(6)  # the marks of dropout are drawn again in the second forward pass
+        paddle.seed(6)  # the dropout masks are drawn again in the second forward pass
         model(tokens, labels=tokens)[0].backward()
         gradients.append([p.grad for p in model.parameters() if p.grad is not None])
     assert len(gradients[0]) == len(gradients[1]) > 20

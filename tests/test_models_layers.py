@@ -9,6 +9,7 @@ from paddle import nn
 from ernie_from_scratch.config import ErnieConfig
 from ernie_from_scratch.models import layers
 from ernie_from_scratch.models.attention import MultiHeadAttention
+from ernie_from_scratch.models.cpu import layers as cpu_layers
 
 SHAPES = [(5, 7), (2, 3, 16), (64, 33), (2, 2, 8, 8)]
 
@@ -67,7 +68,7 @@ def test_decoder_with_transposed_weight():
     grad = paddle.to_tensor(rng.normal(0, 1, (2, 3, 9)).astype("float32"))
     for tensor in (x, weight, bias):
         tensor.stop_gradient = False
-    ours = layers.linear(x, weight, bias, transpose_weight=True)
+    ours = layers.transposed_linear(x, weight, bias)
     plain = paddle.matmul(x, weight, transpose_y=True) + bias
     pairs = [
         (ours, plain),
@@ -78,8 +79,8 @@ def test_decoder_with_transposed_weight():
 
 def test_hand_written_backward_runs_where_it_should_and_only_there(monkeypatch):
     called = []
-    apply = layers._Linear.apply
-    monkeypatch.setattr(layers._Linear, "apply", lambda *args: called.append(1) or apply(*args))
+    apply = cpu_layers._Linear.apply
+    monkeypatch.setattr(cpu_layers._Linear, "apply", lambda *args: called.append(1) or apply(*args))
     layer, x = layers.Linear(4, 3), paddle.ones([2, 4])
     layer(x)
     with paddle.no_grad():
@@ -121,26 +122,26 @@ def test_dropout_rate_and_scale(p):
 
 
 def test_dropout_is_independent_between_places_rows_and_calls():
-    """Correlations of 400 x 1000 marks at many distances, and between calls, stay within chance."""
+    """Correlations of 400 x 1000 mask elements at many distances, and between calls, stay within chance."""
     paddle.seed(3)
     ones = paddle.ones([400, 1000])
     ones.stop_gradient = False
     layer = layers.Dropout(0.3)
-    marks = [(layer(ones).numpy() != 0).astype("float64").ravel() - 0.7 for _ in range(3)]
-    variance, count = 0.3 * 0.7, marks[0].size
+    kept = [(layer(ones).numpy() != 0).astype("float64").ravel() - 0.7 for _ in range(3)]
+    variance, count = 0.3 * 0.7, kept[0].size
     limit = 5 / count**0.5
     for distance in (1, 2, 3, 4, 5, 8, 16, 31, 32, 64, 128, 999, 1000, 1001, 4096):
-        assert abs((marks[0][distance:] * marks[0][:-distance]).mean() / variance) < limit, distance
-    assert abs((marks[0] * marks[1]).mean() / variance) < limit
-    assert abs((marks[1] * marks[2]).mean() / variance) < limit
-    # The number of kept marks per row scatters as a binomial does: chi-square with 399 degrees of freedom.
-    rows = (marks[0] + 0.7).reshape(400, 1000).sum(1)
+        assert abs((kept[0][distance:] * kept[0][:-distance]).mean() / variance) < limit, distance
+    assert abs((kept[0] * kept[1]).mean() / variance) < limit
+    assert abs((kept[1] * kept[2]).mean() / variance) < limit
+    # The number of kept kept per row scatters as a binomial does: chi-square with 399 degrees of freedom.
+    rows = (kept[0] + 0.7).reshape(400, 1000).sum(1)
     assert 290 < ((rows - 700) ** 2 / (1000 * variance)).sum() < 520
-    columns = (marks[0] + 0.7).reshape(400, 1000).sum(0)
+    columns = (kept[0] + 0.7).reshape(400, 1000).sum(0)
     assert 800 < ((columns - 280) ** 2 / (400 * variance)).sum() < 1210
 
 
-def test_dropout_gradient_uses_the_same_marks():
+def test_dropout_gradient_uses_the_same_mask():
     x, y = drop(np.random.default_rng(0).normal(0, 1, (3, 5, 7)).astype("float32") + 10, 0.4)
     grad = paddle.grad(y.sum(), [x])[0]
     assert np.allclose(grad.numpy(), y.numpy() / x.numpy(), rtol=1e-6)
@@ -166,8 +167,8 @@ def test_dropout_is_nothing_in_evaluation_and_at_zero():
 
 @pytest.mark.parametrize("p", [0.0, 0.3])
 @pytest.mark.parametrize("masked", [False, True])
-def test_attention_by_hand_is_the_readable_one(p, masked):
-    """Output, gradients of queries, keys and values, and the dropout marks, with and without a mask."""
+def test_cpu_attention_equals_plain_attention(p, masked):
+    """Output, gradients of queries, keys and values, and the dropout mask, with and without a mask."""
     config = ErnieConfig.preset("tiny", attention_probs_dropout_prob=p)
     attention = MultiHeadAttention(config)
     rng = np.random.default_rng(1)
@@ -182,10 +183,10 @@ def test_attention_by_hand_is_the_readable_one(p, masked):
     mask = mask if masked else None
     grad = paddle.to_tensor(rng.normal(0, 1, (2, 5, config.hidden_size)).astype("float32"))
     found = []
-    for way in (attention.attend_by_hand, lambda *inputs: attention.attend(*inputs)[0]):
+    for way in (attention.fast_attend, lambda *inputs: attention.attend(*inputs)[0]):
         paddle.seed(5)
         context = way(*tensors, mask)
         found.append([context, *paddle.grad(context, tensors, grad)])
-    for by_hand, readable in zip(*found, strict=True):
-        assert by_hand.shape == readable.shape
-        assert float((by_hand - readable).abs().max()) <= 2e-6
+    for fast, plain in zip(*found, strict=True):
+        assert fast.shape == plain.shape
+        assert float((fast - plain).abs().max()) <= 2e-6

@@ -33,8 +33,8 @@ def add_arguments(parser):
 
 def run(args):
     settings = read_settings(ConvertSettings, args)
-    from ernie_from_scratch.models.pretrained import name_some
     from ernie_from_scratch.weights.conversion import convert
+    from ernie_from_scratch.weights.pretrained import first_names
 
     source, output, difference = convert(
         settings.model,
@@ -44,6 +44,6 @@ def run(args):
     )
     for what, side in (("read", source), ("wrote", output)):
         print(f"{what:6}{side.folder}: {side.architecture}, {side.layout} layout, run by {side.runner}")
-    aside = f"; left aside, not of the network: {name_some(source.aside, 3)}" if source.aside else ""
+    aside = f"; left aside, not of the network: {first_names(source.aside, 3)}" if source.aside else ""
     print(f"{source.tensors} tensors taken over{aside}")
     print(f"largest difference of their outputs: {difference:.1e}")

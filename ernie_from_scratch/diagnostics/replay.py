@@ -8,13 +8,13 @@ import paddle
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.models import ErnieForPretraining
-from ernie_from_scratch.models.pretrained import name_some
 from ernie_from_scratch.objectives.mlm_pair import pretraining_losses, to_tensors
 from ernie_from_scratch.training.bad_steps import RECORD, read_batches
 from ernie_from_scratch.training.optimizer import gradient_norm
 from ernie_from_scratch.training.precision import Precision
 from ernie_from_scratch.training.seeds import micro_batch_seed
 from ernie_from_scratch.training.settings import PretrainSettings
+from ernie_from_scratch.weights.pretrained import first_names
 
 
 def replay(folder):
@@ -91,7 +91,7 @@ def describe(found):
     name, value = found["largest_weight"]
     yield f"largest weight: {value:.6g} in {name}"
     if found["bad_weights"]:
-        yield f"weights not finite before the step: {name_some(found['bad_weights'], 5)}"
+        yield f"weights not finite before the step: {first_names(found['bad_weights'], 5)}"
     layer = found["first_layer"]
     if layer is None:
         yield "forward: every layer's output is finite"
@@ -102,7 +102,7 @@ def describe(found):
         yield f"forward: the first output that is not finite is that of {layer['name']}{came_in}"
     bad = found["bad_gradients"]
     yield (
-        f"backward: gradients not finite: {name_some(bad, 5)}"
+        f"backward: gradients not finite: {first_names(bad, 5)}"
         if bad
         else "backward: every gradient is finite"
     )

@@ -4,23 +4,24 @@ B batch, L sequence, H hidden.
 """
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
+from ernie_from_scratch.config import ErnieConfig
 from ernie_from_scratch.models.initialization import normal_weights
 from ernie_from_scratch.models.layers import Dropout, LayerNorm
 
 
 class ErnieEmbeddings(nn.Layer):
-    """What a token is, where it stands, its sentence and its task: summed, normalized, dropped out."""
+    """Embeddings of word, position, token type and task type: summed, normalized, dropped out."""
 
-    def __init__(self, config):
+    def __init__(self, config: ErnieConfig):
         super().__init__()
         self.pad_token_id = config.pad_token_id
         self.task_id = config.task_id
         self.word_embeddings = nn.Embedding(
             config.vocab_size,
             config.hidden_size,
-            padding_idx=config.pad_token_id,  # looks up zeros, and learns nothing
+            padding_idx=config.pad_token_id,  # a vector of zeros without a gradient
             weight_attr=normal_weights(config),
         )
         self.position_embeddings = nn.Embedding(
@@ -41,24 +42,22 @@ class ErnieEmbeddings(nn.Layer):
 
     def forward(
         self,
-        input_ids=None,
-        token_type_ids=None,
-        position_ids=None,
-        task_type_ids=None,
-        inputs_embeds=None,
-        past_length=0,
-    ):
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        task_type_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_length: int = 0,
+    ) -> Tensor:
         """Takes ids [B, L] int64, or word vectors `inputs_embeds` [B, L, H]; gives [B, L, H].
 
-        Left out, token types are 0, task types are `config.task_id`, and positions count from `past_length`.
+        By default token types are 0, task types are `config.task_id`, and positions count from `past_length`.
         """
         if inputs_embeds is None:
             inputs_embeds = self.word_embeddings(input_ids)  # [B, L, H]
         length = inputs_embeds.shape[1]
         if position_ids is None:
-            position_ids = paddle.arange(past_length, past_length + length).unsqueeze(
-                0
-            )  # [1, L], the same in each row
+            position_ids = paddle.arange(past_length, past_length + length).unsqueeze(0)  # [1, L]
         embeddings = inputs_embeds + self.position_embeddings(position_ids)  # [B, L, H]
         if self.token_type_embeddings is not None:
             if token_type_ids is None:

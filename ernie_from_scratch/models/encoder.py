@@ -3,18 +3,22 @@
 B batch, L sequence, H hidden.
 """
 
-from paddle import nn
+from collections.abc import Iterable
+
+from paddle import Tensor, nn
 from paddle.distributed.fleet.utils import recompute
 
+from ernie_from_scratch.config import ModelConfig
 from ernie_from_scratch.models.attention import MultiHeadAttention
+from ernie_from_scratch.models.cpu.packing import Packing
 from ernie_from_scratch.models.initialization import normal_weights
 from ernie_from_scratch.models.layers import ACTIVATIONS, Dropout, LayerNorm, Linear
 
 
 class ErnieEncoderLayer(nn.Layer):
-    """Tokens look at each other, then each thinks for itself; what a step finds is added, then normalized."""
+    """Self-attention, then a feed-forward network on each token; each is added to its input and normalized."""
 
-    def __init__(self, config):
+    def __init__(self, config: ModelConfig):
         super().__init__()
         hidden, inner = config.hidden_size, config.intermediate_size
         self.self_attn = MultiHeadAttention(config)
@@ -26,47 +30,62 @@ class ErnieEncoderLayer(nn.Layer):
         self.dropout2 = Dropout(config.hidden_dropout_prob)
         self.activation = ACTIVATIONS[config.hidden_act]
 
-    def forward(self, hidden_states, mask=None, past_key_value=None, output_attentions=False):
+    def forward(
+        self,
+        hidden_states: Tensor,
+        mask: Tensor | None = None,
+        past_key_value: tuple[Tensor, Tensor] | None = None,
+        output_attentions: bool = False,
+        packing: Packing | None = None,
+    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor]]:
         """Takes and gives what MultiHeadAttention does: states, attention weights, keys and values."""
-        attended, weights, key_value = self.self_attn(hidden_states, mask, past_key_value, output_attentions)
+        attended, weights, key_value = self.self_attn(
+            hidden_states, mask, past_key_value, output_attentions, packing
+        )
         hidden_states = self.norm1(hidden_states + self.dropout1(attended))  # [B, L, H]
-        thought = self.linear2(self.activation(self.linear1(hidden_states)))  # [B, L, H]
-        hidden_states = self.norm2(hidden_states + self.dropout2(thought))  # [B, L, H]
+        output = self.linear2(self.activation(self.linear1(hidden_states)))  # [B, L, H]
+        hidden_states = self.norm2(hidden_states + self.dropout2(output))  # [B, L, H]
         return hidden_states, weights, key_value
-
-    def states(self, hidden_states, mask=None):
-        """The new states alone: recomputation cannot pass anything but tensors."""
-        return self(hidden_states, mask)[0]
 
 
 class ErnieEncoder(nn.Layer):
     """The layers one after the other."""
 
-    def __init__(self, config):
+    def __init__(self, config: ModelConfig):
         super().__init__()
         self.layers = nn.LayerList([ErnieEncoderLayer(config) for _ in range(config.num_hidden_layers)])
         self.enable_recompute = config.enable_recompute
 
     def forward(
         self,
-        hidden_states,
-        mask=None,
-        past_key_values=None,
-        use_cache=False,
-        output_hidden_states=False,
-        output_attentions=False,
-    ):
-        """Gives the last states [B, L, H] and three tuples, None where not asked for: keys and values of each
-        layer, states before and after each layer, attentions of each layer.
+        hidden_states: Tensor,
+        mask: Tensor | None = None,
+        past_key_values: tuple | None = None,
+        use_cache: bool = False,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        packing: Packing | None = None,
+        layers: Iterable[nn.Layer] | None = None,
+    ) -> tuple[Tensor, tuple | None, tuple | None, tuple | None]:
+        """Runs all layers, or those given as `layers`.
+
+        Gives the last states [B, L, H] and three tuples, None where not wanted: keys and values of each
+        layer, states before and after each layer, attention weights of each layer.
         """
         key_values, all_states, attentions = [], [hidden_states], []
         recomputing = self.enable_recompute and self.training and not use_cache and not output_attentions
-        for number, layer in enumerate(self.layers):
+        for number, layer in enumerate(self.layers if layers is None else layers):
+            past = past_key_values[number] if past_key_values is not None else None
             if recomputing:
-                hidden_states = recompute(layer.states, hidden_states, mask)
+
+                def states_alone(states, layer=layer):  # recomputation passes nothing but tensors
+                    return layer(states, mask, packing=packing)[0]
+
+                hidden_states = recompute(states_alone, hidden_states)
             else:
-                past = past_key_values[number] if past_key_values is not None else None
-                hidden_states, weights, key_value = layer(hidden_states, mask, past, output_attentions)
+                hidden_states, weights, key_value = layer(
+                    hidden_states, mask, past, output_attentions, packing
+                )
             if use_cache:
                 key_values.append(key_value)
             if output_hidden_states:

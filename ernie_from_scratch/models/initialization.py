@@ -1,10 +1,12 @@
-"""How every weight matrix of ERNIE starts."""
+"""How every weight matrix is initialized."""
 
 import paddle
 from paddle.nn.initializer import TruncatedNormal
 
+from ernie_from_scratch.config import ModelConfig
 
-def normal_weights(config) -> paddle.ParamAttr:
+
+def normal_weights(config: ModelConfig) -> paddle.ParamAttr:
     """Normal, of standard deviation `initializer_range`, drawn again beyond two of them (BERT's code).
 
     Cutting the tails leaves a standard deviation of 0.88 initializer_range.

@@ -1,119 +1,80 @@
-"""ERNIE with the heads it is pretrained with.
+"""ERNIE with the heads that it is pretrained with.
 
 B batch, L sequence, H hidden, V vocabulary, M masked positions.
 """
 
-from paddle import nn
+from paddle import Tensor, nn
 
+from ernie_from_scratch.config import ModelConfig
 from ernie_from_scratch.models.ernie import ErnieModel
 from ernie_from_scratch.models.heads import ErnieLMPredictionHead, ErniePretrainingHeads, mean_cross_entropy
-from ernie_from_scratch.models.outputs import PretrainingOutput, TaskOutput
-from ernie_from_scratch.models.pretrained import PretrainedModel
+from ernie_from_scratch.models.outputs import MaskedLMOutput, PretrainingOutput
+from ernie_from_scratch.models.pretrained import Batch
+from ernie_from_scratch.models.task_model import TaskModel
 
 
-class ErnieForPretraining(PretrainedModel):
-    """ERNIE with both pretraining heads."""
+class ErnieForPretraining(TaskModel):
+    """ERNIE with the masked LM head and the sentence pair head.
 
-    def __init__(self, config):
+    forward takes `masked_positions` [M], flat into B x L, and gives masked LM logits there [M, V] (without them at
+    all positions [B, L, V]) and sentence pair logits [B, 2]. With `labels` (one for each row of masked LM logits,
+    negative ones are ignored) the loss comes first: the masked LM mean, plus the sentence pair mean where
+    `next_sentence_label` [B] is given.
+    """
+
+    backbone_class = ErnieModel
+    task_inputs = ("masked_positions",)
+    label_names = ("labels", "next_sentence_label")
+
+    def __init__(self, config: ModelConfig):
         super().__init__(config)
-        self.ernie = ErnieModel(config)
-        self.cls = ErniePretrainingHeads(config, self.ernie.embeddings.word_embeddings.weight)
+        self.cls = ErniePretrainingHeads(config, self.backbone.embeddings.word_embeddings.weight)
 
-    def forward(
-        self,
-        input_ids=None,
-        token_type_ids=None,
-        position_ids=None,
-        attention_mask=None,
-        masked_positions=None,
-        inputs_embeds=None,
-        labels=None,
-        next_sentence_label=None,
-        output_hidden_states=False,
-        output_attentions=False,
-        return_dict=False,
-    ):
-        """Gives word scores at `masked_positions` [M, V] (all [B, L, V] without), and order scores [B, 2].
+    def head(self, states: Tensor, batch: Batch) -> PretrainingOutput:
+        pooled = self.backbone.head(states, batch)  # [B, H]
+        masked_lm_logits, pair_logits = self.cls(states, pooled, batch.get("masked_positions"))
+        return PretrainingOutput(prediction_logits=masked_lm_logits, seq_relationship_logits=pair_logits)
 
-        With `labels` (one for each row of word scores, negative where nothing is asked) the loss comes
-        first: the masked LM mean, plus the sentence order mean where `next_sentence_label` [B] is given.
-        """
-        encoded = self.ernie(
-            input_ids,
-            token_type_ids,
-            position_ids,
-            attention_mask,
-            inputs_embeds=inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-        )
-        word_scores, order_scores = self.cls(
-            encoded.last_hidden_state, encoded.pooler_output, masked_positions
-        )
-        loss = None
-        if labels is not None:
-            loss = mean_cross_entropy(word_scores, labels)
-            if next_sentence_label is not None:
-                loss = loss + mean_cross_entropy(order_scores, next_sentence_label)
-        output = PretrainingOutput(
-            loss=loss,
-            prediction_logits=word_scores,
-            seq_relationship_logits=order_scores,
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
-        )
-        return output if return_dict else output.to_tuple()
+    def loss(self, output: PretrainingOutput, batch: Batch) -> Tensor:
+        masked_lm, pair = self.losses(output, batch["labels"], batch.get("next_sentence_label"))
+        return masked_lm if pair is None else masked_lm + pair
+
+    def losses(
+        self, output: PretrainingOutput, labels: Tensor, pair_labels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Masked LM loss and, with labels [B], sentence pair loss: means over the labels that are not negative."""
+        masked_lm = self.masked_lm_loss(output.prediction_logits, labels)
+        if pair_labels is None:
+            return masked_lm, None
+        return masked_lm, mean_cross_entropy(output.seq_relationship_logits, pair_labels)
+
+    def masked_lm_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.cls.predictions.decoder.loss(logits, labels)
 
 
 class ErnieOnlyMLMHead(nn.Layer):
-    """The word question alone."""
+    """The masked LM head alone."""
 
-    def __init__(self, config, embedding_weights):
+    def __init__(self, config: ModelConfig, embedding_weights: Tensor):
         super().__init__()
         self.predictions = ErnieLMPredictionHead(config, embedding_weights)
 
-    def forward(self, sequence_output, masked_positions=None):
+    def forward(self, sequence_output: Tensor, masked_positions: Tensor | None = None) -> Tensor:
         return self.predictions(sequence_output, masked_positions)  # [M, V] or [B, L, V]
 
 
-class ErnieForMaskedLM(PretrainedModel):
-    """ERNIE with the masked LM head."""
+class ErnieForMaskedLM(TaskModel):
+    """ERNIE with the masked LM head: logits as of ErnieForPretraining; with `labels`, (masked LM mean, logits)."""
 
-    def __init__(self, config):
+    backbone_class = ErnieModel
+    task_inputs = ("masked_positions",)
+
+    def __init__(self, config: ModelConfig):
         super().__init__(config)
-        self.ernie = ErnieModel(config)
-        self.cls = ErnieOnlyMLMHead(config, self.ernie.embeddings.word_embeddings.weight)
+        self.cls = ErnieOnlyMLMHead(config, self.backbone.embeddings.word_embeddings.weight)
 
-    def forward(
-        self,
-        input_ids=None,
-        token_type_ids=None,
-        position_ids=None,
-        attention_mask=None,
-        masked_positions=None,
-        inputs_embeds=None,
-        labels=None,
-        output_hidden_states=False,
-        output_attentions=False,
-        return_dict=False,
-    ):
-        """Gives word scores as ErnieForPretraining does; with `labels`, (masked LM mean, word scores)."""
-        encoded = self.ernie(
-            input_ids,
-            token_type_ids,
-            position_ids,
-            attention_mask,
-            inputs_embeds=inputs_embeds,
-            output_hidden_states=output_hidden_states,
-            output_attentions=output_attentions,
-            return_dict=True,
-        )
-        word_scores = self.cls(encoded.last_hidden_state, masked_positions)
-        output = TaskOutput(
-            loss=mean_cross_entropy(word_scores, labels) if labels is not None else None,
-            logits=word_scores,
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
-        )
-        return output if return_dict else output.unwrap()
+    def head(self, states: Tensor, batch: Batch) -> MaskedLMOutput:
+        return MaskedLMOutput(logits=self.cls(states, batch.get("masked_positions")))
+
+    def loss(self, output: MaskedLMOutput, batch: Batch) -> Tensor:
+        return self.cls.predictions.decoder.loss(output.logits, batch["labels"])

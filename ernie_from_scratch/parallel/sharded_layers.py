@@ -15,7 +15,7 @@ from paddle import nn
 from paddle.autograd import PyLayer
 from paddle.distributed.fleet.utils import recompute
 
-from ernie_from_scratch.models.layers import on_cpu
+from ernie_from_scratch.models.cpu.layers import on_cpu
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from ernie_from_scratch.weights.names import (
     static_names,
     to_huggingface,
 )
+from ernie_from_scratch.weights.pretrained import load_weights, numpy_weights
 
 LAYOUTS = ("paddlenlp", "huggingface", "static", "persistables")
 TOLERANCE = 1e-4  # of float32 outputs, relative to the largest
@@ -75,7 +76,7 @@ def convert(model, output, to: str, model_config=None) -> tuple[Side, Side, floa
         ours = from_huggingface(tensors)
     else:
         ours = from_static(tensors, network) if layout in ("static", "persistables") else tensors
-    network.load_weights(ours, source)
+    load_weights(network, ours, source)
     write(network, output, to, architecture)
     for name in ("vocab.txt", "tokenizer_config.json"):
         if config_folder and (config_folder / name).is_file():
@@ -144,7 +145,7 @@ def find_architecture(folder: Path | None, tensors, config) -> str:
 
 
 def write(network, output: Path, layout: str, architecture: str) -> None:
-    tensors = network.numpy_weights()
+    tensors = numpy_weights(network.state_dict())
     name = (
         architecture.replace("ForPretraining", "ForPreTraining") if layout == "huggingface" else architecture
     )

@@ -1,0 +1,117 @@
+"""Families of networks: `model_type` of a config.json -> configuration, backbone, heads and tokenizer.
+
+A new family is one entry in FAMILIES, made where its classes are defined.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ernie_from_scratch.config import ErnieConfig, ModelConfig, UserError
+from ernie_from_scratch.config.base import nearest_choice
+from ernie_from_scratch.models.ernie import ErnieModel
+from ernie_from_scratch.models.pretrained import PretrainedModel
+from ernie_from_scratch.models.pretraining import ErnieForMaskedLM, ErnieForPretraining
+from ernie_from_scratch.models.task_model import TaskModel
+from ernie_from_scratch.models.tasks import (
+    ErnieForMultipleChoice,
+    ErnieForQuestionAnswering,
+    ErnieForSequenceClassification,
+    ErnieForTokenClassification,
+)
+
+DEFAULT_MODEL_TYPE = "ernie"  # of folders whose config.json does not say
+
+
+@dataclass(frozen=True)
+class ModelFamily:
+    """What belongs to one `model_type`.
+
+    Attributes:
+        heads: name of a head -> class of the network with it; names are those of `HEADS`.
+        tokenizer: "module:Class" of its tokenizer, which is imported when it is needed.
+    """
+
+    model_type: str
+    config_class: type[ModelConfig]
+    backbone: type[PretrainedModel]
+    heads: dict[str, type[TaskModel]]
+    tokenizer: str = "ernie_from_scratch.text.tokenizers.wordpiece:ErnieTokenizer"
+
+    def head(self, name: str) -> type[TaskModel]:
+        """The class with the head called `name`; UserError where this family has none."""
+        if name not in self.heads:
+            raise UserError(
+                f"no {name} head: model_type {self.model_type} has heads for {', '.join(self.heads)}"
+            )
+        return self.heads[name]
+
+    @property
+    def classes(self) -> dict[str, type[PretrainedModel]]:
+        """All classes of the family by their names, as config.json's `architectures` has them."""
+        return {cls.__name__: cls for cls in (self.backbone, *self.heads.values())}
+
+
+FAMILIES: dict[str, ModelFamily] = {}
+
+
+def register(family: ModelFamily) -> ModelFamily:
+    """Add a family under its model_type."""
+    FAMILIES[family.model_type] = family
+    return family
+
+
+register(
+    ModelFamily(
+        "ernie",
+        ErnieConfig,
+        ErnieModel,
+        {
+            "pretraining": ErnieForPretraining,
+            "masked-lm": ErnieForMaskedLM,
+            "sequence-classification": ErnieForSequenceClassification,
+            "token-classification": ErnieForTokenClassification,
+            "question-answering": ErnieForQuestionAnswering,
+            "multiple-choice": ErnieForMultipleChoice,
+        },
+    )
+)
+
+
+def find_family(model_type: str) -> ModelFamily:
+    """The family of a model_type; UserError where there is none."""
+    if model_type not in FAMILIES:
+        raise UserError(f"unknown model_type: {model_type}; {nearest_choice(model_type, FAMILIES)}")
+    return FAMILIES[model_type]
+
+
+def family_of_folder(folder: str | os.PathLike) -> ModelFamily:
+    """The family that the folder's config.json names; a folder that names none holds an ERNIE."""
+    return find_family(read_config_file(folder).get("model_type") or DEFAULT_MODEL_TYPE)
+
+
+def family_of_preset(name: str) -> ModelFamily | None:
+    """The family that has a preset of this name, which is also a published model's name."""
+    return next((family for family in FAMILIES.values() if name in family.config_class.PRESETS), None)
+
+
+def head_of_architecture(name: str) -> tuple[ModelFamily, str | None] | None:
+    """Family and head of a class name (Hugging Face's spelling too); the head of a backbone is None."""
+    wanted = name.lower()  # PaddleNLP and Hugging Face differ in one capital: ForPretraining, ForPreTraining
+    for family in FAMILIES.values():
+        if wanted == family.backbone.__name__.lower():
+            return family, None
+        for head, cls in family.heads.items():
+            if wanted == cls.__name__.lower():
+                return family, head
+    return None
+
+
+def read_config_file(folder: str | os.PathLike) -> dict:
+    """config.json of a folder, or {} where there is none or it is not a JSON object."""
+    try:
+        values = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
