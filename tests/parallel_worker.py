@@ -17,7 +17,7 @@ import ernie_from_scratch  # noqa: F401  (applies the process settings before pa
 import paddle
 
 from ernie_from_scratch.config import ErnieConfig
-from ernie_from_scratch.dataset.collate import real_tokens
+from ernie_from_scratch.dataset.batch import token_count
 from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.objectives.mlm_pair import pretraining_losses, to_tensors
 from ernie_from_scratch.parallel.network import Float32, ParallelNetwork
@@ -109,7 +109,7 @@ class Parallel(Plain):
             mine = range(self.strategy.data_rank, len(batches[step]), self.strategy.data_world)
             seeds = [micro_batch_seed(SEED, step, number) for number in mine]
             losses, tokens = self.network.train_step([batches[step][n] for n in mine], seeds, Float32())
-            assert tokens == sum(real_tokens(batch) for batch in batches[step])
+            assert tokens == sum(token_count(batch) for batch in batches[step])
             rows.append([*losses.tolist(), self.network.gradient_norm()])
             self.optimizer.step()
             self.optimizer.clear_grad()

@@ -11,8 +11,9 @@ from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.models.layers import Dropout
 from ernie_from_scratch.objectives.mlm_pair import pretraining_losses
 from ernie_from_scratch.parallel import sharding
+from ernie_from_scratch.parallel.layer_split import stage_chunks
 from ernie_from_scratch.parallel.network import ParallelNetwork
-from ernie_from_scratch.parallel.pipeline import dropouts_before, keep_stage, only, same_width, stage_chunks
+from ernie_from_scratch.parallel.pipeline import dropouts_before, keep_stage, only, same_width
 from ernie_from_scratch.parallel.resharding import gather, part
 from ernie_from_scratch.parallel.sharded_layers import Shares
 from ernie_from_scratch.parallel.sharding import check_sharding
@@ -61,7 +62,7 @@ def test_shares_make_up_the_whole(ranks):
 def test_stages_share_out_the_layers_in_order(stages, chunks):
     found = []
     for rank in range(stages):
-        found += stage_chunks(11, Strategy(pp=stages, pp_rank=rank, virtual_pp=chunks))
+        found += stage_chunks(11, stages, rank, chunks)
         assert [chunk.number % stages for chunk in found[-chunks:]] == [rank] * chunks
     found.sort(key=lambda chunk: chunk.number)
     assert [number for chunk in found for number in chunk.layers] == list(range(11))
@@ -84,7 +85,7 @@ def test_a_chunk_alone_runs_its_layers_and_leaves_the_stage_whole():
         keep_stage(model, stage)
         model.eval()
     names = [set(model.state_dict()) for model in models]
-    chunks = [chunk for stage in stages for chunk in stage_chunks(5, stage)]
+    chunks = [chunk for rank in range(2) for chunk in stage_chunks(5, 2, rank, 2)]
     states = None
     for chunk in sorted(chunks, key=lambda chunk: chunk.number):
         model = models[chunk.number % 2]
@@ -130,7 +131,7 @@ def test_stages_keep_the_names_and_numbers_of_the_whole_model():
     for rank in range(3):
         model = small_model()
         strategy = Strategy(pp=3, pp_rank=rank)
-        before.append(dropouts_before(model, stage_chunks(5, strategy)[0]))
+        before.append(dropouts_before(model, stage_chunks(5, 3, rank)[0]))
         keep_stage(model, strategy)
         seen += list(model.state_dict())
     assert set(seen) == names
@@ -141,7 +142,7 @@ def test_stages_keep_the_names_and_numbers_of_the_whole_model():
 
 def test_stages_count_only_dropouts_that_draw():
     model = small_model(attention_probs_dropout_prob=0.0)
-    assert dropouts_before(model, stage_chunks(5, Strategy(pp=5, pp_rank=4))[0]) == 1 + 4 * 2
+    assert dropouts_before(model, stage_chunks(5, 5, 4)[0]) == 1 + 4 * 2
 
 
 def test_dropout_of_some_heads_draws_what_one_process_draws_for_them():
@@ -172,7 +173,7 @@ def test_one_process_needs_no_fleet():
     [
         (lambda: Strategy.start(mp=2), "= 2, but there are 1 processes; start 2"),
         (lambda: Strategy.start(overlap=True), "leave it out on a CPU"),
-        (lambda: stage_chunks(5, Strategy(pp=6)), "--pp_degree 6: each stage needs a layer, and there are 5"),
+        (lambda: stage_chunks(5, 6, 0), "--pp_degree 6: each stage needs a layer, and there are 5"),
         (lambda: check_divides(ErnieConfig(**SIZES), 4), "degrees that do: 1, 2"),
         (lambda: check_sharding(Strategy(sharding=2), 2), "--sharding_stage 2: Paddle runs it on GPUs only"),
         (lambda: check_sharding(Strategy(), 3), "--sharding_stage 3 needs a --sharding_degree above 1"),

@@ -65,9 +65,3 @@ def collate(
     if pairs != "none":
         batch["next_sentence_label"] = np.array([segment.label for segment in segments], dtype=np.int64)
     return batch
-
-
-def real_tokens(batch):
-    """Tokens of a batch that are not padding."""
-    mask = batch["attention_mask"]
-    return int(batch["input_ids"].size if mask is None else mask.sum())

@@ -101,22 +101,22 @@ class PretrainingData:
         ).hexdigest()  # of all that the batches depend on
         self.seed_key = mix64(int(seed) & MASK64)
         ranges = [split_documents(len(corpus.documents) - 1, split) for corpus in self.corpora]
-        self._splits = {
+        self.splits = {
             name: self._make_split(number, name, [part[number] for part in ranges], identities)
             for number, name in enumerate(SPLITS)
         }
-        if not any(len(part) for part in self._splits.values()):
+        if not any(len(part) for part in self.splits.values()):
             raise UserError(
                 f"no samples in {', '.join(c.prefix for c in self.corpora)}; prepare a corpus with text"
             )
 
     def __getitem__(self, name: str) -> "Split":
         _check_choice("split", name, SPLITS)
-        return self._splits[name]
+        return self.splits[name]
 
     def report(self) -> dict[str, dict[str, int]]:
         """Counts per split: documents, sentences, tokens, samples, what was split, cut or dropped."""
-        return {name: part.report() for name, part in self._splits.items()}
+        return {name: part.report() for name, part in self.splits.items()}
 
     def _make_split(self, number, name, ranges, identities) -> "Split":
         tables = [self._table(c, first, last, identities[c], name) for c, (first, last) in enumerate(ranges)]

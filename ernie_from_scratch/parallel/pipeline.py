@@ -9,7 +9,6 @@ B batch, L sequence, H hidden.
 
 import contextlib
 import itertools
-from dataclasses import dataclass
 
 import paddle
 import paddle.nn.functional as F
@@ -18,9 +17,9 @@ from paddle.distributed import fleet
 from paddle.distributed.fleet.meta_parallel import LayerDesc, PipelineLayer, SharedLayerDesc
 from paddle.distributed.fleet.meta_parallel.pp_utils.p2p_communication import P2pHelper
 
-from ernie_from_scratch.config import UserError
 from ernie_from_scratch.models.layers import Dropout
 from ernie_from_scratch.parallel import gloo
+from ernie_from_scratch.parallel.layer_split import stage_chunks
 
 
 class Elsewhere(nn.Layer):
@@ -37,43 +36,6 @@ class Elsewhere(nn.Layer):
         return self.held[0]
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Layers that follow each other on one stage.
-
-    Attributes:
-        number: how many chunks a micro batch passes through before this one.
-        layers: numbers of its encoder layers.
-        first, last: whether it begins with the embeddings, and ends with pooler and heads.
-    """
-
-    number: int
-    layers: range
-    first: bool
-    last: bool
-
-
-def stage_chunks(layers, strategy):
-    """This process's `Chunk`s of so many layers; where they don't come out even, the first chunks have one more.
-
-    A stage has one chunk, or with `virtual_pp` several: then the first stage follows the last one, with the next.
-
-    Raises:
-        UserError: there are fewer layers than chunks.
-    """
-    count = strategy.pp * strategy.virtual_pp
-    if layers < count:
-        each = "each stage" if strategy.virtual_pp == 1 else f"each of {strategy.virtual_pp} chunks a stage"
-        raise UserError(f"--pp_degree {strategy.pp}: {each} needs a layer, and there are {layers}; lower it")
-    each, more = divmod(layers, count)
-    chunks = []
-    for number in range(strategy.pp_rank, count, strategy.pp):
-        start = number * each + min(number, more)
-        layers_of_it = range(start, start + each + (number < more))
-        chunks.append(Chunk(number, layers_of_it, number == 0, number == count - 1))
-    return chunks
-
-
 def dropouts_before(model, chunk):
     """How many dropouts of a whole `ErnieForPretraining` come before the chunk."""
     before = (
@@ -87,7 +49,9 @@ def keep_stage(model, strategy):
 
     The first stage embeds, the last has pooler and heads, and a copy of the word embeddings, which are its decoder.
     """
-    ernie, chunks = model.ernie, stage_chunks(model.config.num_hidden_layers, strategy)
+    num_layers = model.config.num_hidden_layers
+    chunks = stage_chunks(num_layers, strategy.pp, strategy.pp_rank, strategy.virtual_pp)
+    ernie = model.ernie
     ernie.encoder.layers = _pick(
         ernie.encoder.layers, [number for chunk in chunks for number in chunk.layers]
     )
@@ -160,7 +124,8 @@ class Pipeline:
 
     def __init__(self, model, strategy, forward):
         self.model, self.strategy, self.forward = model, strategy, forward
-        self.chunks = stage_chunks(model.config.num_hidden_layers, strategy)
+        num_layers = model.config.num_hidden_layers
+        self.chunks = stage_chunks(num_layers, strategy.pp, strategy.pp_rank, strategy.virtual_pp)
         self.dropouts = {chunk: dropouts_before(model, chunk) for chunk in self.chunks}
         keep_stage(model, strategy)
         self.waiting = {}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from ernie_from_scratch.dataset.collate import real_tokens
+from ernie_from_scratch.dataset.batch import token_count
 from ernie_from_scratch.dataset.pretraining_data import SPLITS
 from ernie_from_scratch.planner.job import Job, Layout
 from ernie_from_scratch.planner.memory import fullest_stage
@@ -112,7 +112,7 @@ def dry_run(settings, processes=None):
 def _fill(data):
     batch = data["train"].batch(np.arange(min(256, len(data["train"]))))
     rows = len(batch["input_ids"])
-    held, masked = real_tokens(batch) / rows, len(batch["masked_positions"]) / rows
+    held, masked = token_count(batch) / rows, len(batch["masked_positions"]) / rows
     return f"; on average {held:.1f} a row, {masked:.1f} of them masked"
 
 

@@ -190,8 +190,8 @@ def same_as_package(stem: str, notebook, package: Package) -> list[str]:
     """Each class that bears the name of one of the package's must be that one.
 
     So must each function of the module that the chapter is named after, of the modules whose classes it builds, and
-    of those that its metadata name: {"ernie_from_scratch": {"modules": ["optimizer", ...]}}. Comments and docstrings
-    may differ. A method may be left to the package when the notebook's metadata say so:
+    of those that its metadata name: {"ernie_from_scratch": {"modules": ["optimizer", ...]}}. Comments,
+    docstrings and the annotations of functions may differ. A method may be left to the package when the notebook's metadata say so:
     {"ernie_from_scratch": {"left_to_the_package": ["ErnieTokenizer.decode", ...]}}.
     """
     classes, functions = definitions(notebook)
@@ -249,10 +249,12 @@ def members(node: ast.ClassDef) -> dict[str, ast.AST]:
 
 
 class Normalizer(ast.NodeTransformer):
-    """Drops docstrings, and writes `super(Class, self)`, which a method outside its class needs, as `super()`."""
+    """Drops docstrings and annotations of functions, and writes `super(Class, self)`, which a method outside its class
+    needs, as `super()`."""
 
     def visit_FunctionDef(self, node):
         self.generic_visit(node)
+        node.returns = None
         first = node.body[0]
         if (
             isinstance(first, ast.Expr)
@@ -260,6 +262,10 @@ class Normalizer(ast.NodeTransformer):
             and isinstance(first.value.value, str)
         ):
             node.body = node.body[1:] or [ast.Pass()]
+        return node
+
+    def visit_arg(self, node):
+        node.annotation = None
         return node
 
     def visit_Call(self, node):
@@ -270,7 +276,7 @@ class Normalizer(ast.NodeTransformer):
 
 
 def plain(node: ast.AST) -> str:
-    """The definition as text that depends on neither comments nor docstrings nor layout."""
+    """The definition as text that depends on neither comments nor docstrings nor annotations nor layout."""
     return ast.dump(Normalizer().visit(ast.parse(ast.unparse(node)).body[0]))
 
 
