@@ -79,7 +79,7 @@ def run_settings(task, output, **changes) -> FinetuneSettings:
         output_dir=str(output), max_seq_len=32, batch_size=16, learning_rate=1e-2, num_train_epochs=3,
         logging_steps=4, seed=5,
     )  # fmt: skip
-    return FinetuneSettings(**{**values, **changes})
+    return FinetuneSettings.from_mapping({**values, **changes})
 
 
 def weights_of(folder):

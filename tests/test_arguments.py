@@ -1,41 +1,50 @@
 """Flags and YAML files become settings, and a wrong one is named in one line."""
 
 import textwrap
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.utils.settings import Parser, add_settings, from_mapping, read_settings
+from ernie_from_scratch.utils.command_line import Parser, add_settings, read_settings
+from ernie_from_scratch.utils.settings import REQUIRED, Settings, inherit, option, option_of
 
 
 @dataclass
-class Settings:
-    input_dir: Path = field(metadata={"help": "prepared corpora"})
-    max_seq_len: int = field(default=512, metadata={"help": "longest row"})
-    max_lr: float = field(default=1e-4, metadata={"help": "100% of the rate", "aliases": ("learning_rate",)})
-    use_amp: bool = field(default=False, metadata={"help": "mixed precision"})
-    masking: str = field(default="word", metadata={"help": "unit", "choices": ("char", "word", "entity")})
-    gpus: list[int] | None = field(default=None, metadata={"help": "devices"})
-    decay_steps: int | None = field(default=None, metadata={"help": "steps"})
+class Run(Settings):
+    input_dir: Path = option(REQUIRED, "prepared corpora", path=True)
+    max_seq_len: int = option(512, "longest row", minimum=1)
+    max_lr: float = option(1e-4, "100% of the rate", aliases=("learning_rate",), above=0)
+    use_amp: bool = option(False, "mixed precision")
+    masking: str = option("word", "unit", choices=("char", "word", "entity"))
+    gpus: list[int] | None = option(None, "devices", minimum=0)
+    decay_steps: int | None = option(None, "steps", resumable=True)
+
+
+@dataclass
+class ShortRun(Run):
+    output_dir: str = option("runs", "folder")
+    max_seq_len: int = inherit(default=128, aliases=("max_seq_length",), minimum=4)
+    input_dir: Path = inherit(default=Path("here"))
+    decay_steps: int = inherit(default=REQUIRED)
 
 
 def settings(line, **kwargs):
     parser = Parser(prog="ernie pretrain", **kwargs)
-    add_settings(parser, Settings)
-    return read_settings(Settings, parser.parse_args(line.split()))
+    add_settings(parser, Run)
+    return read_settings(Run, parser.parse_args(line.split())).check()
 
 
 # Flags
 
 
 def test_defaults_and_typed_values():
-    assert settings("--input_dir d") == Settings(Path("d"))
+    assert settings("--input_dir d") == Run(Path("d"))
     given = settings(
         "--input_dir d --max_seq_len=128 --max_lr 1e-3 --masking entity --gpus 0 1 --decay_steps 2e5"
     )
-    assert given == Settings(Path("d"), 128, 1e-3, False, "entity", [0, 1], 200_000)
+    assert given == Run(Path("d"), 128, 1e-3, False, "entity", [0, 1], 200_000)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +68,7 @@ def test_booleans_bare_and_with_a_value(text, value):
 def test_other_names_and_dashes():
     assert settings("--input-dir d --learning_rate 0.5 --max-seq-len=7").max_lr == 0.5
     assert settings("--input-dir d --max-seq-len=7").max_seq_len == 7
-    assert settings("--input_dir a-b --decay_steps none") == Settings(Path("a-b"))
+    assert settings("--input_dir a-b --decay_steps none") == Run(Path("a-b"))
 
 
 @pytest.mark.parametrize(
@@ -81,6 +90,11 @@ def test_other_names_and_dashes():
         ("--input_dir d --masking wrod", "give one of char, word, entity (did you mean word?)"),
         ("--input_dir d --gpus 0 x", "--gpus is ['0', 'x']; give a whole number"),
         ("--input_dir", "expected one argument"),
+        ("--input_dir d --max_seq_len 0", "--max_seq_len is 0; it must be at least 1"),
+        ("--input_dir d --learning_rate 0", "--learning_rate is 0.0; it must be above 0"),
+        ("--input_dir d --max_lr nan", "--max_lr is nan; it must be above 0"),
+        ("--input_dir d --gpus 0 -1", "--gpus is -1; it must be at least 0"),
+        ("--input_dir d --learning_rate high", "--learning_rate is 'high'; give a number"),
         ("", "--input_dir is missing: prepared corpora"),
     ],
 )
@@ -102,7 +116,7 @@ def yaml_settings(tmp_path, text, line=""):
 def test_flags_win_over_yaml_and_yaml_over_defaults(tmp_path):
     text = "input_dir: d\nmax_seq_len: 64\nlearning_rate: 1e-3\nuse_amp: yes\ngpus: [0, 1]\n"
     merged = yaml_settings(tmp_path, text, "--max_seq_len 32 --use_amp false")
-    assert merged == Settings(Path("d"), 32, 1e-3, False, "word", [0, 1])
+    assert merged == Run(Path("d"), 32, 1e-3, False, "word", [0, 1])
 
 
 @pytest.mark.parametrize(
@@ -117,6 +131,7 @@ def test_flags_win_over_yaml_and_yaml_over_defaults(tmp_path):
         ("input_dir: d\nuse_amp: 2", "give true or false"),
         ("input_dir: d\nmasking: no", "give one of char, word, entity"),
         ("input_dir: d\nmax_lr: 1\nlearning_rate: 2", "given twice: max_lr and learning_rate in"),
+        ("input_dir: d\nlearning_rate: 0", "learning_rate is 0.0 in"),
         ("input_dir: d\n1: 2", "unknown key: 1 in"),
         ("- input_dir", "no settings:"),
         ("max_lr: [", "not YAML:"),
@@ -140,23 +155,23 @@ def test_yaml_file_that_cannot_be_read(tmp_path):
 
 
 def test_empty_yaml_file_means_defaults(tmp_path):
-    assert yaml_settings(tmp_path, "# nothing yet\n", "--input_dir d") == Settings(Path("d"))
+    assert yaml_settings(tmp_path, "# nothing yet\n", "--input_dir d") == Run(Path("d"))
 
 
-def test_a_field_type_without_a_flag_is_a_bug_not_a_user_error():
+def test_a_field_type_that_is_no_setting_is_a_bug_not_a_user_error():
     @dataclass
-    class Odd:
-        pair: dict = field(default_factory=dict)
+    class Odd(Settings):
+        pair: dict = option(None, "two")
 
-    with pytest.raises(TypeError, match="no flag can be made"):
+    with pytest.raises(TypeError, match="no setting can be of type"):
         add_settings(Parser(prog="x"), Odd)
     with pytest.raises(TypeError):
-        from_mapping(Odd, {"pair": {}})
+        Odd.from_mapping({"pair": {}})
 
 
 def test_help_shows_names_values_and_defaults(capsys):
     parser = Parser(prog="ernie pretrain", description="Examples:\n  ernie pretrain --input_dir d")
-    add_settings(parser, Settings)
+    add_settings(parser, Run)
     parser.print_help()
     out = " ".join(capsys.readouterr().out.split())
     assert "--max_lr, --learning_rate X 100% of the rate (default: 0.0001)" in out
@@ -170,3 +185,73 @@ def test_usage_line_shows_what_must_be_given():
     parser.add_argument("--input", required=True, metavar="FILE")
     parser.add_argument("--seed")
     assert parser.format_usage() == "usage: ernie prepare PREFIX --input FILE [flags]\n"
+
+
+# From Python
+
+
+def test_mappings_know_aliases_and_types():
+    made = Run.from_mapping({"input_dir": "d", "learning_rate": "1e-3", "gpus": 1})
+    assert made == Run(Path("d"), max_lr=1e-3, gpus=[1])
+    with pytest.raises(UserError, match="unknown key: max_sq_len; did you mean max_seq_len?"):
+        Run.from_mapping({"max_sq_len": 8})
+
+
+def test_check_converts_and_refuses_what_keywords_brought():
+    checked = Run(input_dir="d", max_seq_len="64", max_lr=1).check()
+    assert checked == Run(Path("d"), 64, 1.0) and isinstance(checked.max_lr, float)
+    for wrong, message in [
+        (dict(), "--input_dir is missing: prepared corpora"),
+        (dict(input_dir="d", max_seq_len=0), "--max_seq_len is 0; it must be at least 1"),
+        (dict(input_dir="d", max_seq_len=None), "--max_seq_len is an empty value"),
+        (dict(input_dir="d", masking="wrod"), "did you mean word?"),
+    ]:
+        with pytest.raises(UserError) as caught:
+            Run(**wrong).check()
+        assert message in str(caught.value)
+
+
+def test_all_bounds():
+    @dataclass
+    class Bounded(Settings):
+        share: float = option(0.5, "share", minimum=0, below=1)
+        count: int = option(1, "count", above=0, maximum=3)
+
+    for share, count in [(0, 1), (0.99, 3)]:
+        Bounded(share, count).check()
+    for share in (-0.1, 1.0, float("nan")):
+        with pytest.raises(UserError, match="--share is .*; it must be at least 0 and below 1"):
+            Bounded(share=share).check()
+    for count in (0, 4):
+        with pytest.raises(UserError, match="--count is .; it must be above 0 and at most 3"):
+            Bounded(count=count).check()
+
+
+def test_a_subclass_changes_only_what_it_names():
+    options = {field.name: option_of(field) for field in fields(ShortRun)}
+    short = ShortRun.from_mapping({"max_seq_length": 8, "decay_steps": 5}).check()
+    assert (short.max_seq_len, short.input_dir, short.output_dir) == (8, Path("here"), "runs")
+    assert ShortRun().max_seq_len == 128 and options["max_seq_len"].help == "longest row"
+    assert options["decay_steps"].resumable and options["input_dir"].path
+    with pytest.raises(UserError, match="--decay_steps is missing"):
+        ShortRun().check()
+    with pytest.raises(UserError, match="at least 4"):
+        ShortRun(decay_steps=5, max_seq_len=3).check()
+    assert Run(Path("d")).max_seq_len == 512  # the base class is as it was
+    with pytest.raises(UserError, match="unknown key: max_seq_length"):
+        Run.from_mapping({"max_seq_length": 8})
+
+
+def test_inheriting_what_is_not_there_is_a_bug():
+    with pytest.raises(TypeError, match="max_sequence"):
+
+        @dataclass
+        class Odd(Run):
+            max_sequence: int = inherit(default=1)
+
+
+def test_differences_between_a_run_and_its_continuation():
+    now = ShortRun(Path("d"), max_seq_len=64, max_lr=0.5, decay_steps=7)
+    assert now.differences(now.to_dict()) == {}
+    earlier = {"max_seq_length": 32, "learning_rate": 0.5, "decay_steps": 1, "dropped_since": 3}
+    assert now.differences(earlier) == {"max_seq_len": 32}

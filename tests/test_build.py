@@ -9,7 +9,7 @@ from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.dataset.masking import LEVELS
 from ernie_from_scratch.training.build import build_data, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.settings import PretrainSettings
-from ernie_from_scratch.utils.settings import Parser, add_settings, read_settings
+from ernie_from_scratch.utils.command_line import Parser, add_settings, read_settings
 
 
 @pytest.fixture()

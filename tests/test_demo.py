@@ -92,7 +92,7 @@ def test_arms_differ_in_masking_only(finished):
         pretraining.PretrainSettings(**load_yaml(finished[0] / f"pretrain_{m}" / "config.yaml"))
         for m in ("entity", "char")
     ]
-    assert settings[0].differences(settings[1].to_dict()) == ["masking", "mask_schedule"]
+    assert list(settings[0].differences(settings[1].to_dict())) == ["masking", "mask_schedule"]
 
 
 def load_yaml(file):

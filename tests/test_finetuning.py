@@ -79,9 +79,9 @@ def test_steps_equal_a_plain_loop(review_task, tmp_path):
     )  # fmt: skip
     decayed = {p.name for n, p in model.named_parameters() if not n.endswith("bias") and "norm" not in n}
     lengths = [len(tokenizer.encode(e.text_a)["input_ids"]) for e in examples]
-    batches = shuffled_batches(lengths, chosen.batch_size, chosen.seed, 0)
+    batches = shuffled_batches(lengths, chosen.micro_batch_size, chosen.seed, 0)
     for step, numbers in enumerate(batches):
-        optimizer.set_lr(chosen.learning_rate * (len(batches) - step) / len(batches))
+        optimizer.set_lr(chosen.max_lr * (len(batches) - step) / len(batches))
         batch = tokenizer([examples[n].text_a for n in numbers])
         labels = paddle.to_tensor([["bad", "good"].index(examples[n].label) for n in numbers])
         logits = model(paddle.to_tensor(batch["input_ids"]), paddle.to_tensor(batch["token_type_ids"]))

@@ -86,7 +86,7 @@ def test_other_settings_or_data_are_refused(review_task, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(loop.FinetuningRun, "_finish", lambda *args: {})
         finetune(run_settings(review_task, folder, num_train_epochs=1), quiet=True)
-    with pytest.raises(UserError, match="learning_rate was 0.01"):
+    with pytest.raises(UserError, match="max_lr was 0.01"):
         finetune(run_settings(review_task, folder, num_train_epochs=1, learning_rate=1e-3), quiet=True)
     with open(review_task / "train.tsv", "a", encoding="utf-8") as file:
         file.write("good\t好\n")

@@ -17,7 +17,7 @@ from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 from ernie_from_scratch.training.build import build_model
 from ernie_from_scratch.training.metrics import read_metrics
 from ernie_from_scratch.training.settings import PretrainSettings
-from ernie_from_scratch.utils.settings import Parser, read_settings
+from ernie_from_scratch.utils.command_line import Parser, read_settings
 
 PADDLENLP = """--model_type ernie --model_name_or_path {X} --tokenizer_name_or_path {X} --input_dir {D} --output_dir {O}
     --split 949,50,1 --max_seq_len 512 --micro_batch_size 32 --global_batch_size 128 --sharding_degree 1 --dp_degree 4

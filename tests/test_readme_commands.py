@@ -13,7 +13,7 @@ import pytest
 import ernie_from_scratch as efs
 from ernie_from_scratch.commands import main as frame
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.utils.settings import Parser
+from ernie_from_scratch.utils.command_line import Parser
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = [path for path in (ROOT / "README.md", ROOT / "README.zh-CN.md") if path.exists()]

@@ -1,8 +1,9 @@
 """`ernie convert`."""
 
-from dataclasses import MISSING, dataclass
+from dataclasses import dataclass
 
-from ernie_from_scratch.utils.settings import add_settings, option, read_settings
+from ernie_from_scratch.utils.command_line import add_settings, read_settings
+from ernie_from_scratch.utils.settings import REQUIRED, Settings, option
 
 HELP = """Turn a model folder into another toolkit's layout, checked by running both sides.
 
@@ -15,9 +16,9 @@ examples:
 
 
 @dataclass
-class ConvertSettings:
-    model: str = option(MISSING, "folder to read", aliases=("model_name_or_path", "path"))
-    output: str = option(MISSING, "folder to write", aliases=("output_dir", "output_path"))
+class ConvertSettings(Settings):
+    model: str = option(REQUIRED, "folder to read", aliases=("model_name_or_path", "path"))
+    output: str = option(REQUIRED, "folder to write", aliases=("output_dir", "output_path"))
     to: str = option(
         "paddlenlp",
         "layout to write; dynamic is another name of paddlenlp, static is what paddle.static.save writes, "
@@ -32,9 +33,9 @@ def add_arguments(parser):
 
 
 def run(args):
-    settings = read_settings(ConvertSettings, args)
-    from ernie_from_scratch.weights.conversion import convert
+    settings = read_settings(ConvertSettings, args).check()
     from ernie_from_scratch.weights.pretrained import first_names
+    from ernie_from_scratch.weights.conversion import convert
 
     source, output, difference = convert(
         settings.model,

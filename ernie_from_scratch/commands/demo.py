@@ -1,7 +1,7 @@
 """`ernie demo`."""
 
 from ernie_from_scratch.experiments.demo.settings import DemoSettings
-from ernie_from_scratch.utils.settings import add_settings, read_settings
+from ernie_from_scratch.utils.command_line import add_settings, read_settings
 
 HELP = """The whole path in minutes: text, vocabulary, pretraining, cloze, fine-tuning, export and serving.
 

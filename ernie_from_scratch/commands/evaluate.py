@@ -1,9 +1,10 @@
 """`ernie evaluate`."""
 
 import json
-from dataclasses import MISSING, asdict, dataclass
+from dataclasses import dataclass
 
-from ernie_from_scratch.utils.settings import add_settings, option, read_settings
+from ernie_from_scratch.utils.command_line import add_settings, read_settings
+from ernie_from_scratch.utils.settings import REQUIRED, Settings, option
 
 HELP = """Score a fine-tuned model on labelled examples.
 
@@ -16,10 +17,10 @@ examples:
 
 
 @dataclass
-class EvaluateSettings:
-    model: str = option(MISSING, "fine-tuned model folder", aliases=("model_name_or_path",))
+class EvaluateSettings(Settings):
+    model: str = option(REQUIRED, "fine-tuned model folder", aliases=("model_name_or_path",))
     data: str = option(
-        MISSING, "labelled .tsv with the header label<TAB>text_a[<TAB>text_b]", aliases=("test",)
+        REQUIRED, "labelled .tsv with the header label<TAB>text_a[<TAB>text_b]", aliases=("test",)
     )
     task: str = option("seq_cls", "what the model does", choices=("seq_cls",))
     max_seq_len: int | None = option(
@@ -36,7 +37,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    settings = read_settings(EvaluateSettings, args)
+    settings = read_settings(EvaluateSettings, args).check()
     from ernie_from_scratch.finetuning.evaluation import evaluate
 
-    print(json.dumps(evaluate(**asdict(settings))))
+    print(json.dumps(evaluate(**settings.to_dict())))

@@ -1,8 +1,9 @@
 """`ernie export`."""
 
-from dataclasses import MISSING, asdict, dataclass
+from dataclasses import dataclass
 
-from ernie_from_scratch.utils.settings import add_settings, option, read_settings
+from ernie_from_scratch.utils.command_line import add_settings, read_settings
+from ernie_from_scratch.utils.settings import REQUIRED, Settings, option
 
 HELP = """Turn a model folder into a graph that other engines run, checked against the network.
 
@@ -15,10 +16,10 @@ examples:
 
 
 @dataclass
-class ExportSettings:
-    model: str = option(MISSING, "model folder", aliases=("model_name_or_path",))
+class ExportSettings(Settings):
+    model: str = option(REQUIRED, "model folder", aliases=("model_name_or_path",))
     output: str = option(
-        MISSING, "folder to write; one that an earlier export wrote is replaced", aliases=("output_dir",)
+        REQUIRED, "folder to write; one that an earlier export wrote is replaced", aliases=("output_dir",)
     )
     format: str = option(
         "paddle", "paddle: for paddle_inference; onnx: for onnxruntime, openvino", choices=("paddle", "onnx")
@@ -31,7 +32,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    settings = read_settings(ExportSettings, args)
+    settings = read_settings(ExportSettings, args).check()
     from ernie_from_scratch.deployment.export import export
 
-    export(**asdict(settings))
+    export(**settings.to_dict())

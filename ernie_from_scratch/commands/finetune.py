@@ -1,7 +1,7 @@
 """`ernie finetune`."""
 
 from ernie_from_scratch.finetuning.settings import FinetuneSettings
-from ernie_from_scratch.utils.settings import add_settings, read_settings
+from ernie_from_scratch.utils.command_line import add_settings, read_settings
 
 HELP = """Train a pretrained model on labelled examples.
 

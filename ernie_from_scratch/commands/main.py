@@ -11,7 +11,8 @@ import ernie_from_scratch
 from ernie_from_scratch import commands
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.parallel.launch import launched_processes
-from ernie_from_scratch.utils.settings import Parser, nearest
+from ernie_from_scratch.utils.command_line import Parser
+from ernie_from_scratch.utils.settings import nearest
 
 FRAME = ("main",)  # files of this folder that are not subcommands
 # The order of `ernie --help`: the way a user goes. Commands that are not named here come after.

@@ -1,8 +1,9 @@
 """`ernie predict`."""
 
-from dataclasses import MISSING, asdict, dataclass
+from dataclasses import dataclass
 
-from ernie_from_scratch.utils.settings import add_settings, option, read_settings
+from ernie_from_scratch.utils.command_line import add_settings, read_settings
+from ernie_from_scratch.utils.settings import REQUIRED, Settings, option
 
 HELP = """Ask a model: fill the [MASK] gaps of texts, or give texts a label.
 
@@ -17,8 +18,8 @@ examples:
 
 
 @dataclass
-class PredictSettings:
-    model: str = option(MISSING, "model folder or export folder", aliases=("model_name_or_path",))
+class PredictSettings(Settings):
+    model: str = option(REQUIRED, "model folder or export folder", aliases=("model_name_or_path",))
     input: str | None = option(
         None, "file with one text a line; - for standard input", aliases=("input_file",)
     )
@@ -45,7 +46,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    settings = read_settings(PredictSettings, args)
+    settings = read_settings(PredictSettings, args).check()
     from ernie_from_scratch.deployment.predict import predict_lines
 
-    predict_lines(texts=args.texts, **asdict(settings))
+    predict_lines(texts=args.texts, **settings.to_dict())

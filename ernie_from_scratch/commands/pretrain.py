@@ -3,7 +3,8 @@
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.parallel.launch import LaunchSettings, launched_processes
 from ernie_from_scratch.training.settings import PretrainSettings
-from ernie_from_scratch.utils.settings import add_settings, convert, read_settings
+from ernie_from_scratch.utils.command_line import add_settings, read_settings
+from ernie_from_scratch.utils.settings import convert
 
 HELP = """Pretrain an ERNIE on a prepared corpus; the same command continues a run that was stopped.
 

@@ -1,8 +1,9 @@
 """`ernie serve`."""
 
-from dataclasses import MISSING, asdict, dataclass
+from dataclasses import dataclass
 
-from ernie_from_scratch.utils.settings import add_settings, option, read_settings
+from ernie_from_scratch.utils.command_line import add_settings, read_settings
+from ernie_from_scratch.utils.settings import REQUIRED, Settings, option
 
 HELP = """Serve a model over HTTP, with a page to try it in a browser.
 
@@ -17,8 +18,8 @@ examples:
 
 
 @dataclass
-class ServeSettings:
-    model: str = option(MISSING, "model folder or export folder", aliases=("model_name_or_path",))
+class ServeSettings(Settings):
+    model: str = option(REQUIRED, "model folder or export folder", aliases=("model_name_or_path",))
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 lets other machines in")
     port: int = option(8000, "port; 0 takes a free one and prints it")
     task: str | None = option(None, "text-classification or fill-mask; default: as the model tells")
@@ -36,7 +37,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    settings = read_settings(ServeSettings, args)
+    settings = read_settings(ServeSettings, args).check()
     from ernie_from_scratch.deployment.server import serve
 
-    serve(**asdict(settings))
+    serve(**settings.to_dict())

@@ -51,7 +51,7 @@ class FinetuningRun:
         check_length(settings.max_seq_len, self.model.config)
         self.rows = self._encode(train)
         self.lengths = [len(row["input_ids"]) for row in self.rows]
-        self.epoch_steps = math.ceil(len(self.rows) / settings.batch_size)
+        self.epoch_steps = math.ceil(len(self.rows) / settings.micro_batch_size)
         self.total_steps = self.epoch_steps * settings.num_train_epochs
         self.folder = open_run_folder(settings)
 
@@ -80,11 +80,11 @@ class FinetuningRun:
 
     def _train(self):
         settings = self.settings
-        warmup = round(settings.warmup_ratio * self.total_steps)
+        warmup = round(settings.warmup_rate * self.total_steps)
         schedule = WarmupDecay(
-            settings.learning_rate, 0.0, warmup, self.total_steps, settings.lr_scheduler_type
+            settings.max_lr, settings.min_lr, warmup, self.total_steps, settings.lr_decay_style
         )
-        optimizer = build_optimizer(self.model, schedule, settings.weight_decay, settings.max_grad_norm)
+        optimizer = build_optimizer(self.model, schedule, settings.weight_decay, settings.grad_clip)
         inputs = {name: sha256_file(getattr(settings, name)) for name in ("train", "dev")}
         state = {"step": 0, "metrics_offset": 0, "epochs": [], "inputs": inputs}
         checkpoints = self.folder / CHECKPOINTS
@@ -113,11 +113,11 @@ class FinetuningRun:
             shown = bar.add_task("fine-tuning", total=self.total_steps, note="")
             while step < self.total_steps:
                 epoch, position = divmod(step, self.epoch_steps)
-                batches = shuffled_batches(self.lengths, settings.batch_size, settings.seed, epoch)
+                batches = shuffled_batches(self.lengths, settings.micro_batch_size, settings.seed, epoch)
                 for numbers in batches[position:]:
                     row = self._train_step(step, [self.rows[n] for n in numbers], optimizer, schedule, clock)
                     step += 1
-                    if step % settings.logging_steps == 0 or step == self.total_steps:
+                    if step % settings.logging_freq == 0 or step == self.total_steps:
                         metrics.append(step=step, epoch=step / self.epoch_steps, **row, **clock.speeds())
                     bar.update(shown, completed=step, note=f"loss {row['loss']:.3f}")
                     if stop.requested:
@@ -142,7 +142,7 @@ class FinetuningRun:
         paddle.seed(step_seed(self.settings.seed, step))  # so that a resumed run draws the same dropout masks
         loss, *_ = forward(self.model, self.tokenizer.pad(rows), self.task.targets(rows))
         loss.backward()
-        log_now = (step + 1) % self.settings.logging_steps == 0 or step + 1 == self.total_steps
+        log_now = (step + 1) % self.settings.logging_freq == 0 or step + 1 == self.total_steps
         row = {"loss": float(loss), "learning_rate": optimizer.get_lr()}
         if log_now:
             row["grad_norm"] = gradient_norm(self.model)
@@ -257,4 +257,4 @@ def finetune(settings: FinetuneSettings | None = None, quiet: bool = False, **va
         KeyboardInterrupt: SIGINT or SIGTERM came; what was reached is saved, and the same call continues
             from there.
     """
-    return FinetuningRun(settings or FinetuneSettings(**values), quiet).run()
+    return FinetuningRun(settings or FinetuneSettings.from_mapping(values), quiet).run()

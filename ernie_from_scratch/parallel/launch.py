@@ -14,7 +14,7 @@ from pathlib import Path
 
 import ernie_from_scratch
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.utils.settings import option
+from ernie_from_scratch.utils.settings import Settings, option
 
 SCRIPT = Path(ernie_from_scratch.__file__).with_name("__main__.py")
 POLL_SECONDS = 0.2
@@ -27,29 +27,30 @@ NOISE = re.compile(
 
 
 @dataclass
-class LaunchSettings:
+class LaunchSettings(Settings):
     """How many processes to start, and where; `check()` raises UserError before any is started."""
 
     nproc: int | None = option(
         None,
         "start so many processes on this machine: on its GPUs where Paddle sees some, else on its CPU",
         aliases=("nproc_per_node",),
+        minimum=1,
     )
     gpus: str | None = option(None, "start one process on each of these GPUs: 0,1,2,3", aliases=("devices",))
-    nnodes: int = option(1, "machines; start the same command on each")
+    nnodes: int = option(1, "machines; start the same command on each", minimum=1)
     master: str | None = option(None, "HOST:PORT of the first machine, the same on each; a free port there")
     node_rank: int | None = option(
         None, "number of this machine, 0 is the one of --master; default: as they come"
     )
-    log_dir: str | None = option(None, "folder of what each process prints; default: logs in --output_dir")
+    log_dir: str | None = option(
+        None, "folder of what each process prints; default: logs in --output_dir", path=True
+    )
 
-    def check(self):
+    def check(self) -> "LaunchSettings":
+        """As `Settings.check`; also that the flags agree and the first machine can be found."""
+        super().check()
         if self.nproc is not None and self.gpus is not None and self.nproc != len(self.gpu_numbers):
             raise UserError(f"--nproc {self.nproc} and --gpus {self.gpus} contradict; keep one")
-        if self.nproc is not None and self.nproc < 1:
-            raise UserError(f"--nproc is {self.nproc}; it must be at least 1")
-        if self.nnodes < 1:
-            raise UserError(f"--nnodes is {self.nnodes}; it must be at least 1")
         if self.nnodes > 1 and not re.fullmatch(r"[^:\s]+:\d+", self.master or ""):
             raise UserError(
                 f"--nnodes {self.nnodes} needs --master HOST:PORT, an address of the first machine with a free "

@@ -76,9 +76,9 @@ def open_run_folder(settings, processes=1):
         earlier = yaml.safe_load(config_file.read_text(encoding="utf8")) or {}
         different = settings.differences(earlier)
         if different:
-            name = different[0]
+            name, before = next(iter(different.items()))
             raise UserError(
-                f"{folder} holds a run with other settings: {name} was {earlier[name]!r} and is now "
+                f"{folder} holds a run with other settings: {name} was {before!r} and is now "
                 f"{getattr(settings, name)!r}; use another --output_dir, or the same settings to continue"
             )
     with atomic_write(config_file) as temporary:

@@ -1,156 +1,203 @@
-"""Flags, YAML files and dataclasses of settings: one description of a setting serves all three.
+"""Settings: dataclasses whose fields are options, described once for Python, YAML files and the command line.
 
-A settings class is a dataclass whose fields carry metadata: `help`, and where wanted `aliases` (other names)
-and `choices`. A command then needs three lines:
+    @dataclass
+    class ExportSettings(Settings):
+        model: str = option(REQUIRED, "model folder", aliases=("model_name_or_path",), path=True)
+        top: int = option(10, "plans to show", minimum=1)
 
-    def add_arguments(parser):
-        add_settings(parser, PretrainSettings)
+    ExportSettings(model="runs/sentiment").check()              # from Python, by field names
+    ExportSettings.from_mapping({"model_name_or_path": "m"})    # from YAML or **values: aliases, types checked
 
-    def run(args):
-        settings = read_settings(PretrainSettings, args)
-
-`read_settings` starts from the defaults, lays the YAML file of --config over them and the flags over both.
+A subclass gives an inherited option another default without repeating the rest: `top: int = inherit(default=5)`.
 Field types may be str, int, float, bool, pathlib.Path and lists of these, each also with `| None`.
+utils/command_line.py makes the flags.
 """
 
-import argparse
 import dataclasses
 import difflib
 import types
 import typing
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ernie_from_scratch.config import UserError
 
+S = TypeVar("S", bound="Settings")
+REQUIRED = dataclasses.MISSING  # as the default of an option: `check()` refuses settings without a value
+TRUE, FALSE, NONE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}, {"none", "null", ""}
+EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"}
+BOUNDS = (  # property of an option, whether a value is inside, how the message puts it
+    ("minimum", lambda value, bound: value >= bound, "at least"),
+    ("above", lambda value, bound: value > bound, "above"),
+    ("maximum", lambda value, bound: value <= bound, "at most"),
+    ("below", lambda value, bound: value < bound, "below"),
+)
 
-def option(default, help, aliases=(), choices=None):
-    """A dataclass field that carries its own help text, other names and allowed values for the command line."""
+
+@dataclass(frozen=True)
+class Option:
+    """What is known of one setting besides its name, type and default."""
+
+    help: str
+    aliases: tuple[str, ...] = ()  # other names, accepted wherever settings are read
+    choices: tuple | None = None  # the only values
+    minimum: float | None = (
+        None  # bounds of the value, or of each item of a list; None is never out of bounds
+    )
+    maximum: float | None = None
+    above: float | None = None
+    below: float | None = None
+    resumable: bool = False  # may differ when a run is resumed: it doesn't decide the run's result
+    path: bool = False  # names a file or folder, which may differ between machines
+    required: bool = False
+    group: str = ""  # heading in --help
+    positional: bool = False  # an argument without --name on the command line
+    metavar: str | None = None  # the value in --help; default: by the type
+
+
+def option(default: Any, help: str, **properties: Any) -> Any:
+    """A dataclass field with an `Option`; `properties` are the option's. REQUIRED as the default: there is none."""
+    required = default is REQUIRED
     return dataclasses.field(
-        default=default, metadata={"help": help, "aliases": tuple(aliases), "choices": choices}
+        default=None if required else default,
+        metadata={"option": Option(help, required=required, **properties)},
     )
 
 
-TRUE, FALSE, NONE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}, {"none", "null", ""}
-METAVAR = {bool: "true|false", int: "N", float: "X", str: "TEXT", Path: "PATH"}
-EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"}
+@dataclass(frozen=True)
+class _Inherited:
+    changes: dict[str, Any]
 
 
-def nearest(name: str, known: Iterable[str], otherwise: str) -> str:
-    """`did you mean X?`, or `otherwise` when nothing known is close to `name`."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else otherwise
+def inherit(**changes: Any) -> Any:
+    """The option of the same name in the base class, with another default, help or bounds, or more aliases."""
+    return _Inherited(changes)
 
 
-class Parser(argparse.ArgumentParser):
-    """ArgumentParser whose mistakes are one-line UserErrors; it takes --max-seq-len for --max_seq_len."""
+@dataclass
+class Settings:
+    """Base of all settings classes."""
 
-    def __init__(self, **kwargs):
-        super().__init__(allow_abbrev=False, formatter_class=Formatter, **kwargs)
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, value in list(vars(cls).items()):
+            if isinstance(value, _Inherited):
+                base = cls.__dataclass_fields__.get(name)  # of the base class: cls is no dataclass yet
+                if base is None:
+                    raise TypeError(f"{cls.__name__}: no option {name} to inherit")
+                changes = {**vars(option_of(base)), **value.changes}
+                changes["aliases"] = (*option_of(base).aliases, *value.changes.get("aliases", ()))
+                default = REQUIRED if changes.pop("required") else base.default
+                setattr(cls, name, option(changes.pop("default", default), **changes))
 
-    def error(self, message):
-        raise UserError(f"{message}; `{self.prog} --help` shows the flags")
+    @classmethod
+    def from_mapping(cls: type[S], mapping: dict[str, Any], where: str = "") -> S:
+        """Settings from names (or aliases) and values, such as a YAML file has.
 
-    def parse_args(self, args=None, namespace=None):
-        args = [self._underscored(arg) for arg in args]
-        namespace, rest = self.parse_known_args(args, namespace)
-        unknown = [arg.partition("=")[0] for arg in rest if arg.startswith("-")]
-        if unknown:
-            hint = nearest(unknown[0], self._option_string_actions, f"`{self.prog} --help` shows the flags")
-            raise UserError(f"unknown flag: {unknown[0]}; {hint}")
-        if rest:
-            self.error(f"unexpected argument: {rest[0]}")
-        return namespace
+        Raises:
+            UserError: an unknown key (with the nearest one), a key given under two names, or a value of a wrong type,
+                none of the choices or out of bounds.
+        """
+        return cls(**cls.read_values(mapping, where))
 
-    def _underscored(self, arg: str) -> str:
-        name, equals, value = arg.partition("=")
-        other = "--" + name[2:].replace("-", "_")
-        known = self._option_string_actions
-        return other + equals + value if name not in known and other in known else arg
+    @classmethod
+    def read_values(cls, mapping: dict[str, Any], where: str = "", dashes: str = "") -> dict[str, Any]:
+        """The mapping with aliases turned into field names, and values into the fields' types; see `from_mapping`.
 
+        Args:
+            where: end of the error messages, such as " in run.yaml".
+            dashes: what stands before a name in messages, such as "--".
+        """
+        fields, hints = cls.names(), typing.get_type_hints(cls)
+        values, given = {}, {}
+        for name, value in mapping.items():
+            if name not in fields:
+                hint = nearest(str(name), fields, "known are " + ", ".join(hints))
+                raise UserError(f"unknown key: {name}{where}; {hint}")
+            field = fields[name]
+            if field.name in values:
+                raise UserError(f"given twice: {given[field.name]} and {name}{where}; keep one")
+            values[field.name] = _converted(field, hints[field.name], value, f"{dashes}{name}", where)
+            given[field.name] = name
+        return values
 
-class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Shows `--name, --alias N` instead of `--name N, --alias N`, and in the usage line only what must be given."""
+    @classmethod
+    def names(cls) -> dict[str, dataclasses.Field]:
+        """The fields by their names and aliases."""
+        return {
+            name: field
+            for field in dataclasses.fields(cls)
+            for name in (field.name, *option_of(field).aliases)
+        }
 
-    def _format_usage(self, usage, actions, groups, prefix):
-        needed = [action for action in actions if action.required]
-        parts = [" ".join([*a.option_strings[:1], self._format_args(a, a.metavar or a.dest)]) for a in needed]
-        return super()._format_usage(
-            usage or " ".join(["%(prog)s", *parts, "[flags]"]), actions, groups, prefix
-        )
+    def check(self: S) -> S:
+        """Convert each value to its type and refuse what can't work; subclasses add what concerns several options.
 
-    def _format_action_invocation(self, action):
-        if not action.option_strings or action.nargs == 0:
-            return super()._format_action_invocation(action)
-        return (
-            ", ".join(action.option_strings) + " " + self._format_args(action, action.metavar or action.dest)
-        )
+        Raises:
+            UserError: a required value is missing, has a wrong type, is none of the choices or out of bounds.
+        """
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value, known, name = getattr(self, field.name), option_of(field), flag_of(field)
+            if known.required and (value is None or value in ("", [])):
+                raise UserError(f"{name} is missing: {known.help}; give it")
+            if value is not None or field.default is not None:
+                setattr(self, field.name, _converted(field, hints[field.name], value, name))
+        return self
 
+    def to_dict(self) -> dict[str, Any]:
+        """Field names and values, as YAML files hold them."""
+        return dataclasses.asdict(self)
 
-def add_settings(parser: argparse.ArgumentParser, cls: type, file: bool = True) -> None:
-    """Adds a flag for each field of the settings class, and --config FILE.yaml where `file`."""
-    if file:
-        parser.add_argument(
-            "--config", metavar="FILE.yaml", help="the same settings as `name: value` lines; flags win"
-        )
-    hints = typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        kind, many, _ = unfold(hints[field.name])
-        choices = field.metadata.get("choices")
-        parser.add_argument(
-            *(f"--{name}" for name in names_of(field)),
-            dest=field.name,
-            default=argparse.SUPPRESS,  # only what was typed is in the namespace
-            nargs="+" if many else "?" if kind is bool else None,
-            const="true" if kind is bool else None,
-            metavar="{" + ",".join(map(str, choices)) + "}" if choices else METAVAR[kind],
-            help=_help(field),
-        )
+    def differences(self, earlier: dict[str, Any]) -> dict[str, Any]:
+        """The options that decide a result and were different in `earlier`, with their values there.
 
-
-def read_settings(cls: type, args: argparse.Namespace, file: bool = True):
-    """An instance of the settings class: its defaults, then (where `file`) the YAML file of --config, then the flags.
-
-    Raises:
-        UserError: the file is missing or not a YAML mapping; an unknown key; a value of a wrong type.
-    """
-    values = {}
-    if file and getattr(args, "config", None):
-        values |= from_mapping(cls, read_yaml(args.config), where=f" in {args.config}")
-    typed = {f.name: getattr(args, f.name) for f in dataclasses.fields(cls) if f.name in vars(args)}
-    values |= from_mapping(cls, typed, dashes="--")
-    missing = [f.name for f in dataclasses.fields(cls) if _required(f) and f.name not in values]
-    if missing:
-        raise UserError(f"--{missing[0]} is missing: {_help_text(cls, missing[0])}; give the flag")
-    return cls(**values)
-
-
-def from_mapping(cls: type, mapping: dict, where: str = "", dashes: str = "") -> dict:
-    """The mapping with aliases turned into field names and values into the fields' types.
-
-    Raises:
-        UserError: an unknown key, a key given under two names, or a value of a wrong type.
-    """
-    fields = {name: field for field in dataclasses.fields(cls) for name in names_of(field)}
-    hints = typing.get_type_hints(cls)
-    values, names = {}, {}
-    for name, value in mapping.items():
-        if name not in fields:
-            hint = nearest(str(name), fields, "known are " + ", ".join(hints))
-            raise UserError(f"unknown key: {name}{where}; {hint}")
-        field = fields[name]
-        if field.name in values:
-            raise UserError(f"given twice: {names[field.name]} and {name}{where}; keep one")
-        try:
-            values[field.name] = convert(value, hints[field.name], field.metadata.get("choices"))
-        except ValueError as expected:
-            shown = "an empty value" if value is None else repr(value)
-            raise UserError(f"wrong value: {dashes}{name} is {shown}{where}; give {expected}") from None
-        names[field.name] = name
-    return values
+        Args:
+            earlier: names or aliases with values, as an earlier `to_dict()` gave them; what is not in it, or not
+                known any more, is no difference.
+        """
+        fields = self.names()
+        before = {fields[name].name: value for name, value in earlier.items() if name in fields}
+        return {
+            field.name: before[field.name]
+            for field in dataclasses.fields(self)
+            if not option_of(field).resumable
+            and field.name in before
+            and before[field.name] != getattr(self, field.name)
+        }
 
 
-def convert(value, hint, choices=None):
+def option_of(field: dataclasses.Field) -> Option:
+    """The `Option` of a field of a settings class."""
+    return field.metadata["option"]
+
+
+def flag_of(field: dataclasses.Field) -> str:
+    """How the command line and messages name the field: `--name`, or NAME where it is positional."""
+    known = option_of(field)
+    return (known.metavar or field.name.upper()) if known.positional else f"--{field.name}"
+
+
+def _converted(field: dataclasses.Field, hint: Any, value: Any, name: str, where: str = "") -> Any:
+    """The value in the field's type and within its bounds; UserError names it as `name`."""
+    known = option_of(field)
+    try:
+        value = convert(value, hint, known.choices)
+    except ValueError as expected:
+        shown = "an empty value" if value is None else repr(value)
+        raise UserError(f"wrong value: {name} is {shown}{where}; give {expected}") from None
+    bounds = [(getattr(known, key), inside, words) for key, inside, words in BOUNDS]
+    bounds = [bound for bound in bounds if bound[0] is not None]
+    for item in value if isinstance(value, list) else [value]:
+        if item is not None and not all(inside(item, bound) for bound, inside, _ in bounds):
+            limits = " and ".join(f"{words} {bound}" for bound, _, words in bounds)
+            raise UserError(f"{name} is {item}{where}; it must be {limits}")
+    return value
+
+
+def convert(value: Any, hint: Any, choices: tuple | None = None) -> Any:
     """`value` (from YAML, or the text of a flag) as the annotated type; ValueError says what was expected."""
     kind, many, optional = unfold(hint)
     if optional and (value is None or (isinstance(value, str) and value.lower() in NONE)):
@@ -174,7 +221,7 @@ def _single(value, kind, choices):
         elif isinstance(value, bool):  # YAML's yes, no, on and off where no bool is meant
             raise ValueError
         elif kind is int:
-            value = _whole(text)
+            value = _integer(text)
         elif kind is float:
             value = float(text)
         else:
@@ -186,7 +233,7 @@ def _single(value, kind, choices):
     return value
 
 
-def _whole(text: str) -> int:
+def _integer(text: str) -> int:
     """int of "200000", "200_000" and "2e5" (YAML reads the last as text)."""
     try:
         return int(text)
@@ -196,7 +243,7 @@ def _whole(text: str) -> int:
         return int(float(text))
 
 
-def unfold(hint) -> tuple[type, bool, bool]:
+def unfold(hint: Any) -> tuple[type, bool, bool]:
     """(type of one value, whether a list of them, whether None is allowed) of an annotation."""
     optional = False
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
@@ -207,16 +254,18 @@ def unfold(hint) -> tuple[type, bool, bool]:
         hint = inner[0]
     if typing.get_origin(hint) is list:
         return typing.get_args(hint)[0], True, optional
-    if hint not in METAVAR:
-        raise TypeError(f"no flag can be made of {hint}")
+    if hint not in EXPECTED:
+        raise TypeError(f"no setting can be of type {hint}")
     return hint, False, optional
 
 
-def names_of(field: dataclasses.Field) -> tuple[str, ...]:
-    return (field.name, *(field.metadata.get("aliases") or ()))
+def nearest(name: str, known: Iterable[str], otherwise: str) -> str:
+    """`did you mean X?`, or `otherwise` when nothing known is close to `name`."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else otherwise
 
 
-def read_yaml(path) -> dict:
+def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
@@ -237,19 +286,3 @@ def read_yaml(path) -> dict:
     if not isinstance(content, dict | None):
         raise UserError(f"no settings: {path}; write one `name: value` a line")
     return content or {}
-
-
-def _required(field: dataclasses.Field) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _help_text(cls: type, name: str) -> str:
-    return next(f.metadata.get("help", name) for f in dataclasses.fields(cls) if f.name == name)
-
-
-def _help(field: dataclasses.Field) -> str:
-    text = field.metadata.get("help", "").replace("%", "%%")
-    default = field.default
-    if default is dataclasses.MISSING or default is None:
-        return text
-    return f"{text} (default: {str(default).lower() if isinstance(default, bool) else default})"

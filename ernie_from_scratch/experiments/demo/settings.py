@@ -1,31 +1,36 @@
 """What `ernie demo` can be told, and the schedule that makes ERNIE's own network learn facts in minutes."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
-from ernie_from_scratch.config import UserError
-from ernie_from_scratch.utils.settings import option
+from ernie_from_scratch.utils.settings import Settings, option, option_of
 
 
 @dataclass
-class DemoSettings:
+class DemoSettings(Settings):
     """Settings of the demo; the defaults are those of the README's figures."""
 
-    output_dir: str = option("runs/demo", "where everything goes; the same command continues there")
-    text: str | None = option(None, "your own text instead: a .txt, .jsonl or .gz file, or a folder of them")
-    facts: int = option(500, "facts that the corpus tells and the cloze asks")
-    sentences: int = option(30_000, "sentences of the generated corpus")
-    steps: int | None = option(None, "optimizer steps of each pretraining; default: 4400, with --text 1500")
-    probes: int = option(500, "cloze questions of each kind")
+    output_dir: str = option(
+        "runs/demo", "folder of all results; the same command continues there", path=True, resumable=True
+    )
+    text: str | None = option(
+        None, "your own text instead: a .txt, .jsonl or .gz file, or a folder of them", path=True
+    )
+    facts: int = option(500, "facts that the corpus tells and the cloze asks", minimum=20)
+    sentences: int = option(30_000, "sentences of the generated corpus", minimum=100)
+    steps: int | None = option(
+        None, "optimizer steps of each pretraining; default: 4400, with --text 1500", minimum=10
+    )
+    probes: int = option(500, "cloze questions of each kind", minimum=1)
     seed: int = option(1234, "seed of corpus, weights, masks and order")
-    fresh: bool = option(False, "start over: delete what an earlier demo left in the output folder")
+    fresh: bool = option(
+        False, "start over: delete what an earlier demo left in the output folder", resumable=True
+    )
 
-    def check(self):
-        """Fill in the default number of steps and refuse what can't work (UserError)."""
+    def check(self) -> "DemoSettings":
+        """As `Settings.check`; also fills in the default number of steps."""
         self.steps = self.steps or (1500 if self.text else 4400)
-        for name, least in (("facts", 20), ("sentences", 100), ("steps", 10), ("probes", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"--{name} is {getattr(self, name)}; it must be at least {least}")
+        return super().check()
 
-    def deciding(self):
-        """The settings that decide the result, as a dict."""
-        return {k: v for k, v in asdict(self).items() if k not in ("output_dir", "fresh")}
+    def deciding(self) -> dict:
+        """The settings that decide the result."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if not option_of(f).resumable}
