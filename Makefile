@@ -24,10 +24,12 @@ $(READY): requirements.lock pyproject.toml setup.py $(wildcard helpers_cpp/*)
 lab: setup  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
-lint: setup  ## style, formatting and import layers
+lint: setup  ## style, formatting, import layers, spelling and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/basedpyright
 
 format: setup  ## let ruff put style and formatting right
 	$(BIN)/ruff check --fix

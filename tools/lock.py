@@ -42,7 +42,7 @@ def resolve() -> list[str]:
 def simplified(line: str) -> str:
     """The line without the part of its marker that is true on Linux and macOS alike."""
     requirement, _, marker = line.partition(" ; ")
-    marker = SAME_ON_BOTH.sub(r"\1", marker)
+    marker = SAME_ON_BOTH.sub(r"\1", marker).removesuffix(f" and ({EITHER})")
     return requirement if marker in ("", EITHER) else f"{requirement} ; {marker}"
 
 
