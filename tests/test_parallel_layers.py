@@ -11,6 +11,7 @@ from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.models.layers import Dropout
 from ernie_from_scratch.objectives.mlm_pair import pretraining_losses
 from ernie_from_scratch.parallel import sharding
+from ernie_from_scratch.parallel.degrees import check_mp_degree
 from ernie_from_scratch.parallel.layer_split import stage_chunks
 from ernie_from_scratch.parallel.network import ParallelNetwork
 from ernie_from_scratch.parallel.pipeline import dropouts_before, keep_stage, only, same_width
@@ -18,7 +19,7 @@ from ernie_from_scratch.parallel.resharding import gather, part
 from ernie_from_scratch.parallel.sharded_layers import Shares
 from ernie_from_scratch.parallel.sharding import check_sharding
 from ernie_from_scratch.parallel.strategy import Strategy
-from ernie_from_scratch.parallel.tensor import Cut, HeadDropout, check_divides
+from ernie_from_scratch.parallel.tensor import Cut, HeadDropout
 
 SIZES = dict(
     vocab_size=50,
@@ -171,10 +172,10 @@ def test_one_process_needs_no_fleet():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: Strategy.start(mp=2), "= 2, but there are 1 processes; start 2"),
+        (lambda: Strategy.start(mp=2), "asks for 2 processes and there is 1; start 2"),
         (lambda: Strategy.start(overlap=True), "leave it out on a CPU"),
         (lambda: stage_chunks(5, 6, 0), "--pp_degree 6: each stage needs a layer, and there are 5"),
-        (lambda: check_divides(ErnieConfig(**SIZES), 4), "degrees that do: 1, 2"),
+        (lambda: check_mp_degree(2, 16, 4), "degrees that do: 1, 2"),
         (lambda: check_sharding(Strategy(sharding=2), 2), "--sharding_stage 2: Paddle runs it on GPUs only"),
         (lambda: check_sharding(Strategy(), 3), "--sharding_stage 3 needs a --sharding_degree above 1"),
         (
@@ -183,7 +184,7 @@ def test_one_process_needs_no_fleet():
         ),
         (
             lambda: check_sharding(Strategy(sharding=2), 1, True),
-            "--sharding_stage 1 with --offload: optimizer state is kept in the machine",
+            "--sharding_stage 1 with --offload: optimizer state can be kept in host memory",
         ),
     ],
 )

@@ -9,7 +9,7 @@ from paddle.distributed import fleet
 from paddle.distributed.fleet.meta_parallel.sharding.group_sharded_utils import GroupShardedScaler
 from paddle.distributed.sharding import group_sharded_parallel
 
-from ernie_from_scratch.config import UserError
+from ernie_from_scratch.parallel.degrees import check_sharding_stage
 from ernie_from_scratch.parallel.sharded_layers import WholeNormClip
 
 
@@ -24,25 +24,8 @@ def check_sharding(strategy, stage, offload=False):
     Raises:
         UserError: in one line.
     """
-    if stage == 1 and not offload:
-        return
-    asked = f"--sharding_stage {stage}" + (" with --offload" if offload else "")
-    if offload and stage != 2:
-        raise UserError(
-            f"{asked}: optimizer state is kept in the machine's memory with --sharding_stage 2 only"
-        )
-    if stage == 2 and paddle.get_device() == "cpu":
-        raise UserError(f"{asked}: Paddle runs it on GPUs only; on a CPU use --sharding_stage 1 or 3")
-    found = (
-        f"found dp_degree {strategy.dp}, sharding_degree {strategy.sharding}, mp_degree {strategy.mp}, "
-        f"pp_degree {strategy.pp}"
-    )
-    if strategy.sharding == 1:
-        raise UserError(f"{asked} needs a --sharding_degree above 1; {found}")
-    if stage == 2 and strategy.processes != strategy.sharding:
-        raise UserError(f"{asked} takes all processes as sharding_degree; {found}")
-    if strategy.mp * strategy.pp > 1:
-        raise UserError(f"{asked} works with dp_degree and sharding_degree only; {found}")
+    on_cpu = paddle.get_device() == "cpu"
+    check_sharding_stage(stage, offload, strategy.dp, strategy.sharding, strategy.mp, strategy.pp, on_cpu)
 
 
 def parallel_optimizer(network, optimizer, stage=1, offload=False):

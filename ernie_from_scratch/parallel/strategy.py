@@ -13,6 +13,7 @@ from paddle.distributed.fleet.meta_parallel import model_parallel_random_seed
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.parallel import gloo
+from ernie_from_scratch.parallel.degrees import check_product
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,9 @@ class Strategy:
         Raises:
             UserError: the product of the degrees is not the number of processes, or `overlap` on a CPU.
         """
-        product, processes = dp * sharding * mp * pp, dist.get_world_size()
-        if product != processes:
-            raise UserError(
-                f"dp_degree {dp} x sharding_degree {sharding} x mp_degree {mp} x pp_degree {pp} = {product}, but "
-                f"there are {processes} processes; start {product}, or change a degree"
-            )
+        product = dp * sharding * mp * pp
+        advice = f"start {product}, or change a degree"
+        check_product(dp, sharding, mp, pp, dist.get_world_size(), advice)
         on_cpu = paddle.get_device() == "cpu"
         if overlap and on_cpu:
             raise UserError("overlap: Paddle exchanges beside computing on GPUs only; leave it out on a CPU")

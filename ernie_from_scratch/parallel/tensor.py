@@ -20,9 +20,9 @@ from paddle.distributed.fleet.meta_parallel import (
     VocabParallelEmbedding,
 )
 
-from ernie_from_scratch.config import UserError
 from ernie_from_scratch.models.heads import TiedDecoder
 from ernie_from_scratch.models.layers import Dropout, on_cpu
+from ernie_from_scratch.parallel.degrees import check_mp_degree
 
 NEVER = -1e4  # bias of a word that only fills up the vocabulary: its probability is 0 to the last bit
 
@@ -66,7 +66,8 @@ def split_layers(model, strategy):
     """
     if strategy.mp == 1:
         return {}
-    check_divides(model.config, strategy.mp)
+    config = model.config
+    check_mp_degree(config.num_attention_heads, config.intermediate_size, strategy.mp)
     cuts = {}
     for number, layer in enumerate(model.ernie.encoder.layers):
         name, attention = f"ernie.encoder.layers.{number}", layer.self_attn
@@ -80,17 +81,6 @@ def split_layers(model, strategy):
         if attention.dropout.p:  # the kernel would draw the same marks for the heads of every process
             attention.has_kernel = lambda query: False
     return cuts | _split_vocabulary(model, strategy)
-
-
-def check_divides(config, degree):
-    """UserError unless heads and inner neurons divide by the tensor parallel degree."""
-    heads, inner = config.num_attention_heads, config.intermediate_size
-    if heads % degree or inner % degree:
-        working = [str(n) for n in range(1, heads + 1) if heads % n == 0 and inner % n == 0]
-        raise UserError(
-            f"--mp_degree {degree} does not divide {heads} attention heads and {inner} inner neurons; degrees that "
-            f"do: {', '.join(working)}"
-        )
 
 
 def _by_columns(parent, attribute, name, strategy):
