@@ -74,7 +74,7 @@ def test_two_machines_lose_each_other_and_go_on(two_hosts, tmp_path):
     for process in processes:
         said = process.communicate(timeout=90)[1].splitlines()
         errors = [line for line in said if line.startswith("error: ") and "of this machine failed" in line]
-        assert process.returncode == 2 and len(errors) == 1 and "lost contact" in errors[0], said
+        assert process.returncode == 2 and len(errors) == 1 and "lost the connection" in errors[0], said
     subprocess.run([*cable, "up"], check=True)
     for process in start_both():
         assert "continuing" in process.communicate(timeout=120)[1] and process.returncode == 0

@@ -28,6 +28,15 @@ Batch = dict[str, Any]  # of arrays, tensors or None, as above
 PER_TOKEN = {"input_ids": 0, "token_type_ids": 0, "attention_mask": 0, "labels": IGNORE_INDEX}
 
 
+def to_tensors(batch: Batch) -> Batch:
+    """Arrays as Paddle tensors on the current device; None, numbers and tensors stay as they are."""
+    import paddle
+
+    return {
+        key: paddle.to_tensor(value) if isinstance(value, np.ndarray) else value for key, value in batch.items()
+    }
+
+
 def token_count(batch: Batch) -> int:
     """Tokens that are not padding."""
     mask = batch.get("attention_mask")

@@ -1,66 +1,66 @@
 """Scores of a model on a labelled set."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
 
-from ernie_from_scratch.config import UserError
-from ernie_from_scratch.finetuning.batches import by_length
+from ernie_from_scratch.config import ModelConfig, UserError
+from ernie_from_scratch.dataset.batch import to_tensors
+from ernie_from_scratch.dataset.labelled import by_length
 from ernie_from_scratch.finetuning.tasks import Task, find_task
-from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
+from ernie_from_scratch.finetuning.tasks.base import Features
+from ernie_from_scratch.models.registry import family_of_folder
+from ernie_from_scratch.objectives import Objective, SupervisedObjective
+from ernie_from_scratch.text.tokenizers.auto import load_tokenizer
 from ernie_from_scratch.utils.files import atomic_write
 
 EVALUATION_BATCH = 64  # rows
 
 
-def encode_examples(task: Task, examples, tokenizer, max_seq_len: int) -> list[dict]:
-    """All rows of all examples, in order."""
-    return [row for example in examples for row in task.rows(example, tokenizer, max_seq_len)]
-
-
-def forward(model, batch: dict, targets: dict):
-    """The model on a padded batch and its targets (arrays): (mean loss, outputs ...), as tensors."""
-    return model(
-        paddle.to_tensor(batch["input_ids"]),  # [B, L]
-        token_type_ids=paddle.to_tensor(batch["token_type_ids"]),  # [B, L]
-        attention_mask=paddle.to_tensor(batch["attention_mask"]),  # [B, L]
-        **{name: paddle.to_tensor(array) for name, array in targets.items()},
-    )
-
-
 @paddle.no_grad()
-def score_rows(task: Task, model, tokenizer, rows, batch_size: int = EVALUATION_BATCH) -> tuple[dict, list]:
+def score_rows(
+    task: Task,
+    network,
+    objective: Objective,
+    tokenizer,
+    rows: Features,
+    batch_size: int = EVALUATION_BATCH,
+) -> tuple[dict[str, float], list[tuple[np.ndarray, ...]]]:
     """Mean loss and scores over `rows`, dropout off, and the outputs of every row in order.
 
     Returns:
         ({"loss": nats, score: ...}, list with a tuple of arrays per row).
     """
-    was_training = model.training
-    model.eval()
-    scores, total, outputs = task.new_scores(), 0.0, [None] * len(rows)
+    was_training = network.training
+    network.eval()
+    scores, total = task.new_scores(), 0.0
+    outputs: list[tuple[np.ndarray, ...]] = [()] * len(rows)
     for numbers in by_length([len(row["input_ids"]) for row in rows], batch_size):
         chosen = [rows[number] for number in numbers]
-        targets = task.targets(chosen)
-        loss, *results = forward(model, tokenizer.pad(chosen), targets)
-        arrays = [result.numpy() for result in results]
-        scores.update(arrays, targets)
-        total += float(loss) * len(chosen)
-        for place, number in enumerate(numbers):
-            outputs[number] = tuple(array[place] for array in arrays)
+        batch = to_tensors(task.collate(chosen, tokenizer))
+        output = network(**objective.network_inputs(batch), return_dict=True)
+        total += float(objective.loss(network, output, batch).total) * len(chosen)
+        arrays = [value.numpy() for value in output.values()]
+        scores.update(arrays, task.label_arrays(chosen))
+        for position, number in enumerate(numbers):
+            outputs[number] = tuple(array[position] for array in arrays)
     if was_training:
-        model.train()
+        network.train()
     return {"loss": total / len(rows), **scores.compute()}, outputs
 
 
 def evaluate(
-    model,
-    data,
+    model: str | os.PathLike,
+    data: str | os.PathLike,
     task: str = "seq_cls",
     max_seq_len: int | None = None,
     batch_size: int = EVALUATION_BATCH,
-    predictions=None,
-) -> dict:
+    predictions: str | os.PathLike | None = None,
+) -> dict[str, Any]:
     """Score the fine-tuned model folder `model` on the labelled file `data`.
 
     Args:
@@ -74,22 +74,21 @@ def evaluate(
     Raises:
         UserError: a folder without a model, a file that can't be read, an unknown label.
     """
-    kind = find_task(task)
-    network = kind.model_class.from_pretrained(model)
-    network.eval()
-    tokenizer = ErnieTokenizer.from_pretrained(model)
+    task_class = find_task(task)
+    network = family_of_folder(model).head(task_class.head).from_pretrained(model)
+    tokenizer = load_tokenizer(model)
     max_seq_len = max_seq_len or network.config.max_position_embeddings
     check_length(max_seq_len, network.config)
-    made = kind.from_config(network.config)
+    made = task_class.from_config(network.config)
     examples = made.read(data)
-    rows = encode_examples(made, examples, tokenizer, max_seq_len)
-    scores, outputs = score_rows(made, network, tokenizer, rows, batch_size)
+    rows = made.encode(examples, tokenizer, max_seq_len)
+    scores, outputs = score_rows(made, network, SupervisedObjective(), tokenizer, rows, batch_size)
     if predictions:
         _write_predictions(predictions, made.labels, examples, outputs)
     return {"examples": len(examples), **scores}
 
 
-def check_length(max_seq_len: int, config) -> None:
+def check_length(max_seq_len: int, config: ModelConfig) -> None:
     """UserError when rows of `max_seq_len` tokens are longer than the model has positions for."""
     positions = config.max_position_embeddings
     if max_seq_len > positions:
@@ -104,7 +103,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(-1, keepdims=True)
 
 
-def _write_predictions(path, labels, examples, outputs):
+def _write_predictions(path, labels: Sequence[str], examples: Sequence, outputs) -> None:
     lines = ["label\tpredicted\tprobability"]
     for example, (logits,) in zip(examples, outputs, strict=True):
         probabilities = softmax(logits)

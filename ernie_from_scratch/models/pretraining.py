@@ -23,6 +23,9 @@ class ErnieForPretraining(TaskModel):
     """
 
     backbone_class = ErnieModel
+    output_class = PretrainingOutput
+    vocabulary_outputs = ("prediction_logits",)
+    lm_head_name = "cls.predictions"
     task_inputs = ("masked_positions",)
     label_names = ("labels", "next_sentence_label")
 
@@ -49,7 +52,7 @@ class ErnieForPretraining(TaskModel):
         return masked_lm, mean_cross_entropy(output.seq_relationship_logits, pair_labels)
 
     def masked_lm_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.cls.predictions.decoder.loss(logits, labels)
+        return self.lm_head.decoder.loss(logits, labels)
 
 
 class ErnieOnlyMLMHead(nn.Layer):
@@ -67,6 +70,9 @@ class ErnieForMaskedLM(TaskModel):
     """ERNIE with the masked LM head: logits as of ErnieForPretraining; with `labels`, (masked LM mean, logits)."""
 
     backbone_class = ErnieModel
+    output_class = MaskedLMOutput
+    vocabulary_outputs = ("logits",)
+    lm_head_name = "cls.predictions"
     task_inputs = ("masked_positions",)
 
     def __init__(self, config: ModelConfig):
@@ -77,4 +83,4 @@ class ErnieForMaskedLM(TaskModel):
         return MaskedLMOutput(logits=self.cls(states, batch.get("masked_positions")))
 
     def loss(self, output: MaskedLMOutput, batch: Batch) -> Tensor:
-        return self.cls.predictions.decoder.loss(output.logits, batch["labels"])
+        return self.lm_head.decoder.loss(output.logits, batch["labels"])

@@ -96,12 +96,10 @@ def family_of_preset(name: str) -> ModelFamily | None:
     return next((family for family in FAMILIES.values() if name in family.config_class.PRESETS), None)
 
 
-def head_of_architecture(name: str) -> tuple[ModelFamily, str | None] | None:
-    """Family and head of a class name (Hugging Face's spelling too); the head of a backbone is None."""
+def head_of_architecture(name: str) -> tuple[ModelFamily, str] | None:
+    """Family and head of a class name (Hugging Face's spelling too); None for other names, backbones too."""
     wanted = name.lower()  # PaddleNLP and Hugging Face differ in one capital: ForPretraining, ForPreTraining
     for family in FAMILIES.values():
-        if wanted == family.backbone.__name__.lower():
-            return family, None
         for head, cls in family.heads.items():
             if wanted == cls.__name__.lower():
                 return family, head

@@ -7,7 +7,7 @@ from typing import ClassVar
 from paddle import Tensor, nn
 
 from ernie_from_scratch.config import ModelConfig
-from ernie_from_scratch.models.outputs import ModelOutput
+from ernie_from_scratch.models.outputs import ModelOutput, TaskOutput
 from ernie_from_scratch.models.pretrained import Batch, PretrainedModel
 
 
@@ -17,10 +17,17 @@ class TaskModel(PretrainedModel):
     Attributes:
         backbone_class: the network without a task.
         task_inputs: names of further arguments of forward that `head` reads.
+        output_class: what `head` returns.
+        vocabulary_outputs: fields of the output that are logits over the vocabulary, from a decoder that shares its
+            weight with the word embeddings.
+        lm_head_name: path of the head with that decoder.
         label_names: names of the arguments of forward that `loss` reads; the first one switches the loss on.
     """
 
     backbone_class: ClassVar[type[PretrainedModel]]
+    output_class: ClassVar[type[ModelOutput]] = TaskOutput
+    vocabulary_outputs: ClassVar[tuple[str, ...]] = ()
+    lm_head_name: ClassVar[str | None] = None
     task_inputs: ClassVar[tuple[str, ...]] = ()
     label_names: ClassVar[tuple[str, ...]] = ("labels",)
 
@@ -69,6 +76,14 @@ class TaskModel(PretrainedModel):
             **output,
         )
         return output if return_dict else output.unwrap()
+
+    @property
+    def lm_head(self) -> nn.Layer | None:
+        """The head that predicts tokens; None where there is none."""
+        part = self
+        for name in self.lm_head_name.split(".") if self.lm_head_name else ():
+            part = getattr(part, name)
+        return part if self.lm_head_name else None
 
     def embed(self, batch: Batch) -> Tensor:
         return self.backbone.embed(self.backbone_batch(batch))

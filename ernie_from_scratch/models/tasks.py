@@ -81,6 +81,7 @@ class ErnieForQuestionAnswering(TaskModel):
     """
 
     backbone_class = ErnieModel
+    output_class = QuestionAnsweringOutput
     label_names = ("start_positions", "end_positions")
 
     def __init__(self, config: ModelConfig):

@@ -1,47 +1,46 @@
-"""The pretraining losses: masked language modelling, and the order (or adjacency) of two segments."""
+"""Masked language modelling, with a sentence pair task or without: how ERNIE 1.0 and BERT are pretrained.
 
-from dataclasses import dataclass
+B batch, L sequence, M masked positions, V vocabulary.
+"""
 
-import paddle
+from typing import Any
 
-from ernie_from_scratch.models.heads import mean_cross_entropy
+from ernie_from_scratch.dataset.batch import Batch
+from ernie_from_scratch.models.outputs import PretrainingOutput
+from ernie_from_scratch.objectives.base import Loss, Objective
 
-# shapes: B batch, L sequence, M masked positions, V vocabulary
-
-
-@dataclass
-class PretrainingLosses:
-    """Of one micro batch: `total` = `masked_lm` + `sentence_pair` (0-d tensors; the last may be None), and the
-    scores [M, V] that they came from."""
-
-    total: paddle.Tensor
-    masked_lm: paddle.Tensor
-    sentence_pair: paddle.Tensor | None
-    prediction_scores: paddle.Tensor
+PAIR_LOSSES = {"sop": "sop_loss", "nsp": "nsp_loss", "none": None}
 
 
-def to_tensors(batch):
-    """A batch of numpy arrays as Paddle tensors on the current device; missing entries stay None."""
-    return {key: None if array is None else paddle.to_tensor(array) for key, array in batch.items()}
+class MaskedLMWithPair(Objective):
+    """Mean cross-entropy over the M masked positions, plus that of the sentence pairs (Sun et al. 2019, section 3;
+    Devlin et al. 2018, 3.1), both in nats. Rows without a pair label (-100) are left out of the second mean.
 
-
-def pretraining_losses(model, batch):
-    """Losses of `ErnieForPretraining` on one batch of tensors (Sun et al. 2019, section 3; Devlin et al. 2018, 3.1).
-
-    The masked LM loss is the mean cross-entropy over the M masked positions, in nats; the pair loss the mean over
-    the rows that have a label (one-sentence rows have -100), left out when the batch has no `next_sentence_label`.
+    Args:
+        sentence_pairs: "sop", "nsp" or "none".
     """
-    prediction_scores, pair_scores = model(  # [M, V], [B, 2]
-        batch["input_ids"],  # [B, L]
-        token_type_ids=batch["token_type_ids"],  # [B, L]
-        attention_mask=batch["attention_mask"],  # [B, L] or None when nothing is padded
-        masked_positions=batch["masked_positions"],  # [M], flat into B * L
+
+    name = "mlm_pair"
+    input_keys = (
+        "input_ids",  # [B, L]
+        "token_type_ids",  # [B, L]
+        "attention_mask",  # [B, L], or None when nothing is padded
+        "masked_positions",  # [M], flat into B x L
     )
-    # another one where processes share out the vocabulary
-    word_loss = getattr(model, "word_loss", mean_cross_entropy)
-    masked_lm = word_loss(prediction_scores, batch["masked_lm_labels"])
-    pair_labels = batch.get("next_sentence_label")
-    if pair_labels is None:
-        return PretrainingLosses(masked_lm, masked_lm, None, prediction_scores)
-    pair = mean_cross_entropy(pair_scores, pair_labels)
-    return PretrainingLosses(masked_lm + pair, masked_lm, pair, prediction_scores)
+
+    def __init__(self, sentence_pairs: str = "sop"):
+        self.sentence_pairs, self.pair_loss = sentence_pairs, PAIR_LOSSES[sentence_pairs]
+        self.metric_names = ("lm_loss", self.pair_loss) if self.pair_loss else ("lm_loss",)
+
+    def loss(self, network, output: PretrainingOutput, batch: Batch) -> Loss:
+        pair_labels = batch["next_sentence_label"] if self.pair_loss else None  # [B]
+        masked_lm, pair = network.losses(output, batch["masked_lm_labels"], pair_labels)
+        if pair is None:
+            return Loss(masked_lm, {"lm_loss": masked_lm})
+        return Loss(masked_lm + pair, {"lm_loss": masked_lm, self.pair_loss: pair})
+
+    def num_predictions(self, batch: Batch) -> int:
+        return len(batch["masked_positions"])
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name, "sentence_pairs": self.sentence_pairs}

@@ -18,9 +18,9 @@ from ernie_from_scratch.config import UserError
 from ernie_from_scratch.parallel.launch import launched_processes
 
 # The launcher looks once a second which process has ended. Those that lose it wait, so that it is the one named.
-COURTESY_SECONDS = 3
+REPORT_DELAY_SECONDS = 3
 POLL_SECONDS = 0.02
-ANSWER_SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 
 def leave(code=0):
@@ -43,8 +43,8 @@ def leave(code=0):
 
 
 def _wait_for_the_others_to_leave():
-    """For ANSWER_SECONDS at most."""
-    deadline = time.monotonic() + ANSWER_SECONDS
+    """For TIMEOUT_SECONDS at most."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while _count("left", 0) < dist.get_world_size() - 1 and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
 
@@ -57,8 +57,8 @@ def _count(key, more):
         raise OSError(str(error)) from error
 
 
-class LostContact(UserError):
-    """Another process of the run has ended or can't be reached."""
+class ProcessLost(UserError):
+    """Another process of the run has ended, or the connection to it is lost."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Processes:
         """This process as Paddle's launcher started it, connected with the others; alone without the launcher."""
         if launched_processes() == 1:
             return cls()
-        with contact():
+        with reporting_lost_processes():
             dist.init_parallel_env()
         return cls(dist.get_rank(), dist.get_world_size(), int(os.environ.get("PADDLE_LOCAL_RANK", 0)))
 
@@ -93,7 +93,7 @@ class Processes:
         if self.size == 1:
             return list(numbers)
         tensor = paddle.to_tensor(np.array(numbers, dtype="float64"))
-        with contact():
+        with reporting_lost_processes():
             dist.all_reduce(tensor)
         return tensor.tolist()
 
@@ -103,18 +103,18 @@ class Processes:
             return [value]
         values = []
         self.wait()
-        with contact():
+        with reporting_lost_processes():
             dist.all_gather_object(values, value)
         return values
 
     def wait(self):
         """Until every process has come here, however long one of them writes a checkpoint or reads a corpus.
 
-        Not an exchange of tensors: Gloo gives up on those after ANSWER_SECONDS.
+        Not an exchange of tensors: Gloo gives up on those after TIMEOUT_SECONDS.
         """
         if self.size == 1:
             return
-        with contact():
+        with reporting_lost_processes():
             key = f"wait/{next(self._waits)}"
             here = _answer(lambda: _count(key, 1))
             while here < self.size:
@@ -139,7 +139,7 @@ class Processes:
 
 
 def _answer(ask):
-    """What `ask()` returns; OSError when it takes longer than ANSWER_SECONDS, as it does over a cable that is cut."""
+    """What `ask()` returns; OSError when it takes longer than TIMEOUT_SECONDS, as it does over a cable that is cut."""
     answers = queue.SimpleQueue()
 
     def put():
@@ -150,20 +150,20 @@ def _answer(ask):
 
     threading.Thread(target=put, daemon=True).start()
     try:
-        answer, error = answers.get(timeout=ANSWER_SECONDS)
+        answer, error = answers.get(timeout=TIMEOUT_SECONDS)
     except queue.Empty:
-        raise OSError(f"no answer for {ANSWER_SECONDS} s") from None
+        raise OSError(f"no answer for {TIMEOUT_SECONDS} s") from None
     if error:
         raise error
     return answer
 
 
 @contextlib.contextmanager
-def contact():
-    """Turns the engine's error about a lost process into one line."""
+def reporting_lost_processes():
+    """Turn an error of a collective operation into a one-line ProcessLost."""
     try:
         yield
     except (RuntimeError, OSError) as error:
-        time.sleep(COURTESY_SECONDS)
+        time.sleep(REPORT_DELAY_SECONDS)
         reason = str(error).strip().splitlines()[-1][:200]
-        raise LostContact(f"lost contact with another process of this run ({reason})") from error
+        raise ProcessLost(f"lost the connection to another process of this run ({reason})") from error

@@ -1,18 +1,20 @@
-"""Whole tensors in files, parts in processes: what was saved under any degrees loads under any others.
+"""Complete tensors in files, parts in processes: what was saved under any degrees loads under any others.
 
 Files name tensors as one process would. `gather` sends them, one after the other, to the process that writes;
-`part` takes out of whole tensors what a process holds.
+`take_own` extracts what a process holds from complete tensors.
 """
 
 import paddle
 import paddle.distributed as dist
+from paddle import Tensor
+
+from ernie_from_scratch.parallel.network import ParallelNetwork
 
 
-def gather(network, tensors):
-    """Whole tensors from the parts that all processes hold; every process must call it.
+def gather(network: ParallelNetwork, tensors: dict[str, Tensor]) -> dict[str, Tensor] | None:
+    """Complete tensors from the parts that all processes hold; every process must call it.
 
     Args:
-        network: a `ParallelNetwork`.
         tensors: {name: tensor} of this process: weights, master weights, or optimizer state named parameter + "." +
             kind (`ernie.pooler.dense.weight.moment1_0`).
 
@@ -21,50 +23,50 @@ def gather(network, tensors):
     """
     if network.strategy.processes == 1:
         return dict(tensors)
-    held = []
+    held: list[dict] = []
     dist.all_gather_object(
         held, {name: (tensor.shape, tensor.dtype.name) for name, tensor in tensors.items()}
     )
     names = dict.fromkeys(name for here in held for name in here)  # in order, each once
-    me, whole = dist.get_rank(), {}
+    rank, complete = dist.get_rank(), {}
     for name in names:
-        cut = _cut(network, name)
+        split = _split_of(network, name)
         parts = []
-        for rank in _holders(held, name, cut.place(network.strategy)[1] if cut else 1):
-            if rank == me == 0:
+        for holder in _holders(held, name, split.place(network.strategy)[1] if split else 1):
+            if holder == rank == 0:
                 parts.append(tensors[name])
-            elif rank == me:
+            elif holder == rank:
                 dist.send(tensors[name], 0)
-            elif me == 0:
-                shape, dtype = held[rank][name]
+            elif rank == 0:
+                shape, dtype = held[holder][name]
                 parts.append(paddle.empty(shape, dtype=dtype.lower()))
-                dist.recv(parts[-1], rank)
-        if me == 0:
-            whole[name] = cut.whole(parts) if cut else parts[0]
-    return whole if me == 0 else None
+                dist.recv(parts[-1], holder)
+        if rank == 0:
+            complete[name] = split.merge(parts) if split else parts[0]
+    return complete if rank == 0 else None
 
 
-def part(network, tensors):
-    """What this process holds of whole `tensors`, named as in `gather`."""
-    strategy, own = network.strategy, set(network.model.state_dict())
-    mine = {}
+def take_own(network: ParallelNetwork, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What this process holds of complete `tensors`, named as in `gather`."""
+    strategy, parameters = network.strategy, set(network.model.state_dict())
+    own = {}
     for name, tensor in tensors.items():
-        parameter = name if name in own else name.rpartition(".")[0]
-        if parameter in own:
-            cut, filling = _cut(network, name), name in network.cuts
-            mine[name] = cut.part(tensor, *cut.place(strategy), filling) if cut else tensor
-    return mine
+        parameter = name if name in parameters else name.rpartition(".")[0]
+        if parameter in parameters:
+            split, padding = _split_of(network, name), name in network.splits
+            own[name] = split.split(tensor, *split.place(strategy), padding) if split else tensor
+    return own
 
 
-def _cut(network, name):
-    """How the tensor called `name` is shared out; None when it is not. Moments are cut as their parameter."""
+def _split_of(network: ParallelNetwork, name: str):
+    """How the tensor called `name` is split; None when it is not. Moments are split as their parameter."""
     parameter, _, kind = name.rpartition(".")
-    return network.cuts.get(parameter if kind.startswith("moment") else name)
+    return network.splits.get(parameter if kind.startswith("moment") else name)
 
 
-def _holders(held, name, parts):
-    """The first process that holds each part of a tensor. Fleet's numbers run fastest along tensor parallel, then
-    sharding: stage 3 leaves the others out.
+def _holders(held: list[dict], name: str, parts: int) -> list[int]:
+    """The first process that holds each part of a tensor. Fleet's ranks run fastest along tensor parallel, then
+    sharding: stage 3 works without the others.
     """
     return [
         next(rank for rank, here in enumerate(held) if rank % parts == number and name in here)

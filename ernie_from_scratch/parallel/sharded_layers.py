@@ -1,132 +1,137 @@
-"""Sharding stage 3: each process holds a share of every encoder layer, and the whole of one only while it runs.
+"""Sharding stage 3: each process holds a shard of every encoder layer, and the complete layer only while it runs.
 
-ZeRO's third stage (Rajbhandari et al. 2020, section 5.3). The shares of a layer are gathered for its forward pass and
-let go; backward gathers them again, runs the layer again (recomputation), and leaves each process the gradient of its
-share. Embeddings, pooler and heads stay whole everywhere. Paddle's own stage 3 runs on GPUs only, and knows no
+ZeRO's third stage (Rajbhandari et al. 2020, section 5.3). The shards of a layer are gathered for its forward pass and
+freed; backward gathers them again, runs the layer again (recomputation), and leaves each process the gradient of its
+shard. Embeddings, pooler and heads are replicated. Paddle's own stage 3 runs on GPUs only, and does not support
 weights that two layers share, as word embeddings and decoder do here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 import paddle
 import paddle.distributed as dist
-from paddle import nn
+from paddle import Tensor, nn
 from paddle.autograd import PyLayer
 from paddle.distributed.fleet.utils import recompute
 
 from ernie_from_scratch.models.cpu.layers import on_cpu
+from ernie_from_scratch.models.task_model import TaskModel
+from ernie_from_scratch.parallel.strategy import Strategy
 
 
 @dataclass(frozen=True)
-class Shares:
-    """How processes share out a parameter of `shape`: a row of its numbers in equal pieces, filled up with zeros."""
+class FlatShards:
+    """A parameter of `shape`, flattened and divided into equal shards, the last one padded with zeros."""
 
-    shape: tuple
+    shape: tuple[int, ...]
 
-    def place(self, strategy):
-        """(which share a process holds, how many there are)."""
+    def place(self, strategy: Strategy) -> tuple[int, int]:
+        """(number of the shard that this process holds, number of shards)."""
         return strategy.sharding_rank, strategy.sharding
 
-    def part(self, whole, rank, ranks, filling=True):
-        """Share `rank` of `ranks` of a tensor: [ceil(size / ranks)]."""
-        width = -(-whole.size // ranks)
-        mine = whole.reshape([-1])[rank * width : (rank + 1) * width]
-        missing = width - mine.shape[0]
-        return paddle.concat([mine, paddle.zeros([missing], dtype=whole.dtype)]) if missing else mine
+    def split(self, tensor: Tensor, rank: int, ranks: int, padding: bool = True) -> Tensor:
+        """Shard `rank` of `ranks` of a complete tensor: [ceil(size / ranks)]."""
+        width = -(-tensor.size // ranks)
+        own = tensor.reshape([-1])[rank * width : (rank + 1) * width]
+        missing = width - own.shape[0]
+        return paddle.concat([own, paddle.zeros([missing], dtype=tensor.dtype)]) if missing else own
 
-    def whole(self, shares):
-        """The tensor from the shares of all processes, in the order of their ranks."""
-        return paddle.concat(shares)[: prod(self.shape)].reshape(list(self.shape))
+    def merge(self, shards: Sequence[Tensor]) -> Tensor:
+        """The complete tensor from the shards of all processes, in the order of their ranks."""
+        return paddle.concat(list(shards))[: prod(self.shape)].reshape(list(self.shape))
 
 
-def share_layers(model, strategy):
-    """Leave a share of each encoder layer of an `ErnieForPretraining` in this process; names stay.
+def shard_layers(model: TaskModel, strategy: Strategy) -> dict[str, FlatShards]:
+    """Keep a shard of each encoder layer in this process; parameters keep their names.
 
     Returns:
-        {parameter's name: `Shares`} of what is shared out.
+        {parameter's name: `FlatShards`} of what is sharded.
     """
-    shares = {}
-    for number, layer in enumerate(model.ernie.encoder.layers):
-        prefix = f"ernie.encoder.layers.{number}"
-        held = [_share(owner, name, strategy) for owner in layer.sublayers() for name in owner._parameters]
-        shares |= {
-            f"{prefix}.{name}": how
-            for (name, _), (*_, how) in zip(layer.named_parameters(), held, strict=True)
+    splits = {}
+    for number, layer in enumerate(model.layers):
+        prefix = f"{model.base_name}.encoder.layers.{number}"
+        held = [_shard(owner, name, strategy) for owner in layer.sublayers() for name in owner._parameters]
+        splits |= {
+            f"{prefix}.{name}": shards
+            for (name, _), (*_, shards) in zip(layer.named_parameters(), held, strict=True)
         }
-        layer.forward = _WholeWhileItRuns(layer, held, strategy.sharding_group)
-    model.ernie.encoder.enable_recompute = False  # the layers do it themselves
-    return shares
+        layer.forward = _GatheredForward(layer, held, strategy.sharding_group)
+    model.backbone.encoder.enable_recompute = False  # the layers recompute themselves
+    return splits
 
 
-def _share(owner, name, strategy):
-    """Put this process's share in the place of a parameter: (layer, name in it, share, how it is shared out)."""
-    whole = owner._parameters[name]
-    how = Shares(tuple(whole.shape))
-    share = paddle.create_parameter(
-        how.part(whole, *how.place(strategy)).shape,
-        whole.dtype,
-        default_initializer=nn.initializer.Constant(0.0),
+def _shard(owner: nn.Layer, name: str, strategy: Strategy) -> tuple[nn.Layer, str, Tensor, FlatShards]:
+    """Replace a parameter by this process's shard: (layer, name in it, shard, how it is sharded)."""
+    complete = owner._parameters[name]
+    shards = FlatShards(tuple(complete.shape))
+    value = shards.split(complete.detach(), *shards.place(strategy))
+    shard = paddle.create_parameter(
+        value.shape, complete.dtype, default_initializer=nn.initializer.Constant(0.0)
     )
-    share.set_value(how.part(whole.detach(), *how.place(strategy)))
-    share.is_shared_out = True
-    owner._parameters[name] = share
-    return owner, name, share, how
+    shard.set_value(value)
+    shard.is_shard = True
+    owner._parameters[name] = shard
+    return owner, name, shard, shards
 
 
-class _WholeWhileItRuns:
-    """The forward pass of an encoder layer whose parameters are shared out."""
+class _GatheredForward:
+    """The forward pass of an encoder layer whose parameters are sharded."""
 
     def __init__(self, layer, held, group):
         self.layer, self.held, self.group = layer, held, group
-        self.of_whole = layer.forward  # the class's own
+        self.plain_forward = layer.forward  # the class's own
 
-    def __call__(self, hidden_states, mask=None, past_key_value=None, output_attentions=False):
+    def __call__(
+        self, hidden_states, mask=None, past_key_value=None, output_attentions=False, packing=None
+    ):
         if self.layer.training and paddle.is_grad_enabled():
-            return recompute(self.states, hidden_states, mask), None, None
-        return self.run(hidden_states, mask, past_key_value, output_attentions)
 
-    def states(self, hidden_states, mask):
-        return self.run(hidden_states, mask)[0]
+            def states_alone(states):  # recomputation passes nothing but tensors
+                return self.run(states, mask, None, False, packing)[0]
+
+            return recompute(states_alone, hidden_states), None, None
+        return self.run(hidden_states, mask, past_key_value, output_attentions, packing)
 
     def run(self, *inputs):
         try:
-            for owner, name, share, how in self.held:
-                owner._parameters[name] = _Gather.apply(share, how, self.group)
-            return self.of_whole(*inputs)
+            for owner, name, shard, shards in self.held:
+                owner._parameters[name] = _Gather.apply(shard, shards, self.group)
+            return self.plain_forward(*inputs)
         finally:
-            for owner, name, share, _ in self.held:
-                owner._parameters[name] = share
+            for owner, name, shard, _ in self.held:
+                owner._parameters[name] = shard
 
 
 class _Gather(PyLayer):
-    """A parameter from its shares; in backward each process gets the mean gradient of its own."""
+    """A parameter from its shards; in backward each process gets the mean gradient of its own."""
 
     @staticmethod
-    def forward(ctx, share, how, group):
-        shares = []
-        dist.all_gather(shares, share, group=group)
-        ctx.how, ctx.group = how, group
-        return how.whole(shares)
+    def forward(ctx, shard, shards, group):
+        gathered = []
+        dist.all_gather(gathered, shard, group=group)
+        ctx.shards, ctx.group = shards, group
+        return shards.merge(gathered)
 
     @staticmethod
     def backward(ctx, grad):
         group, rank = ctx.group, ctx.group.rank
-        shares = [ctx.how.part(grad, number, group.nranks) for number in range(group.nranks)]
+        parts = [ctx.shards.split(grad, number, group.nranks) for number in range(group.nranks)]
         if on_cpu(grad):  # Gloo has no reduce_scatter
-            total = paddle.concat(shares)
+            total = paddle.concat(parts)
             dist.all_reduce(total, group=group)
-            mine = total.reshape([group.nranks, -1])[rank]
+            own = total.reshape([group.nranks, -1])[rank]
         else:
-            mine = paddle.empty_like(shares[rank])
-            dist.reduce_scatter(mine, shares, group=group)
-        return mine / group.nranks
+            own = paddle.empty_like(parts[rank])
+            dist.reduce_scatter(own, parts, group=group)
+        return own / group.nranks
 
 
-class WholeNormClip(nn.ClipGradByGlobalNorm):
-    """Clipping by the norm over the gradients that all processes hold, shares and whole ones."""
+class GlobalNormClip(nn.ClipGradByGlobalNorm):
+    """Clipping by the norm over the gradients of all processes, sharded and replicated ones."""
 
-    def __init__(self, clip_norm, network):
+    def __init__(self, clip_norm: float, network):
         super().__init__(clip_norm)
         self.network = network
 

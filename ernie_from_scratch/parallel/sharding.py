@@ -10,7 +10,7 @@ from paddle.distributed.fleet.meta_parallel.sharding.group_sharded_utils import 
 from paddle.distributed.sharding import group_sharded_parallel
 
 from ernie_from_scratch.parallel.degrees import check_sharding_stage
-from ernie_from_scratch.parallel.sharded_layers import WholeNormClip
+from ernie_from_scratch.parallel.sharded_layers import GlobalNormClip
 
 
 def check_sharding(strategy, stage, offload=False):
@@ -43,13 +43,13 @@ def parallel_optimizer(network, optimizer, stage=1, offload=False):
         return optimizer
     if stage == 3:
         if optimizer._grad_clip:
-            optimizer._grad_clip = WholeNormClip(optimizer._grad_clip.clip_norm, network)
+            optimizer._grad_clip = GlobalNormClip(optimizer._grad_clip.clip_norm, network)
         return optimizer
     if stage == 2:
         sharded, optimizer, _ = group_sharded_parallel(
             network.model, optimizer, "os_g", group=strategy.sharding_group, offload=offload
         )
-        network.share_gradients(sharded)
+        network.shard_gradients(sharded)
         return optimizer
     optimizer = fleet.distributed_optimizer(optimizer)
     # train_step has averaged the gradients already, since their norm is looked at before the step

@@ -1,124 +1,202 @@
-"""Checkpoints: folders written under a temporary name, fsynced, renamed, with a manifest of checksums.
+"""Checkpoints of a run: complete under any degrees of parallelism, so that any others can resume from them.
 
-`model_{step}` holds a from_pretrained folder (config.json, model_state.pdparams) beside optimizer.pdopt and
-trainer_state.json. `model_last` is a link to the newest whole one. A kill at any instruction leaves the folder
-before untouched. Dropout needs no saved generator: the loop seeds it from (seed, step) at every step.
+`model_{step}` holds a from_pretrained folder (config.json, model_state.pdparams) beside optimizer.pdopt,
+trainer_state.json and a manifest of checksums. It is written under a temporary name and renamed; `model_last` is a
+link to the newest one. A kill at any instruction leaves the checkpoint before untouched. Dropout needs no saved
+generator: the trainer seeds it from (seed, step) at every step.
 """
 
-import errno
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import paddle
+from paddle import Tensor, nn
 
-from ernie_from_scratch.config import UserError
-from ernie_from_scratch.training.optimizer import load_optimizer_state
-from ernie_from_scratch.utils.files import sha256_file
+from ernie_from_scratch.config import EXECUTION_FIELDS, UserError
+from ernie_from_scratch.parallel.network import ParallelNetwork
+from ernie_from_scratch.parallel.processes import Processes, reporting_lost_processes
+from ernie_from_scratch.parallel.resharding import gather, take_own
+from ernie_from_scratch.training.optimizer import load_optimizer_state, optimizer_state
+from ernie_from_scratch.utils.checksums import check_manifest, write_manifest
+from ernie_from_scratch.utils.folders import atomic_folder
 
-MANIFEST = "manifest.json"
-
-
-def _fsync(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+WEIGHTS, OPTIMIZER, STATE = "model_state.pdparams", "optimizer.pdopt", "trainer_state.json"
+SHARDED = ("tensors", "master")  # entries of the optimizer's state that are named tensors
 
 
-def save_checkpoint(run_folder, step, model, optimizer, state):
-    """Write `run_folder/model_{step}` and point `model_last` at it.
+class Checkpoints:
+    """Reads and writes the checkpoints of one run.
 
     Args:
-        model: has `config` and `state_dict()`.
-        optimizer: what `optimizer_state` returns.
-        state: JSON-able dict with all else that a resume needs (sample position, metrics offset, settings).
+        folder: where `model_{step}` are.
+        network: a `ParallelNetwork`.
+        optimizer: as `parallel_optimizer` returns it.
+        processes: `Processes` of the run.
+        share_folder: whether several machines see the same folder.
+        log: called with a line about each damaged checkpoint.
 
-    Returns:
-        The folder's Path.
+    Attributes:
+        writes: whether this process writes: the first of all, or one on each machine where folders aren't shared.
 
     Raises:
-        UserError: the disk is full; the checkpoint before is untouched.
+        UserError: no machine could write a complete checkpoint.
     """
-    run_folder = Path(run_folder)
-    target, temporary = run_folder / f"model_{step}", run_folder / f".writing_model_{step}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-        model.config.save(temporary)
-        weights = {name: _as(tensor, paddle.float32) for name, tensor in model.state_dict().items()}
-        paddle.save(weights, str(temporary / "model_state.pdparams"))
-        paddle.save(optimizer, str(temporary / "optimizer.pdopt"))
-        (temporary / "trainer_state.json").write_text(json.dumps({"step": step, **state}, indent=1))
-        manifest = {file.name: sha256_file(file) for file in sorted(temporary.iterdir())}
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
-        for path in (*temporary.iterdir(), temporary):
-            _fsync(path)
-        if target.exists():  # a damaged checkpoint of this step: the run came back to it
-            shutil.rmtree(target)
-        os.rename(temporary, target)
-        link = run_folder / ".writing_model_last"
-        link.unlink(missing_ok=True)
-        link.symlink_to(target.name)
-        os.replace(link, run_folder / "model_last")
-        _fsync(run_folder)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        network: ParallelNetwork,
+        optimizer,
+        processes: Processes,
+        share_folder: bool = False,
+        log: Callable[[str], None] = print,
+    ):
+        self.folder, self.network, self.optimizer = Path(folder), network, optimizer
+        self.processes, self.log = processes, log
+        strategy = network.strategy
+        self._split = strategy.sharding * strategy.mp * strategy.pp > 1
+        self.writes = processes.writes(share_folder or self._split)
+        if self._split and not share_folder and int(os.environ.get("PADDLE_NNODES") or 1) > 1:
             raise UserError(
-                f"disk full while writing {target}; free some space and run the same command again, "
-                "it continues from the last whole checkpoint"
-            ) from error
-        raise
+                "--share_folder false: under sharding_degree, mp_degree or pp_degree one machine writes the "
+                "checkpoints for all; put --output_dir on a disk that all see, and give --share_folder true"
+            )
+
+    def newest(self) -> Path | None:
+        """The newest checkpoint that is undamaged for every process, or None.
+
+        Raises:
+            UserError: the processes have none in common, or its network is another one.
+        """
+        if self.processes.size == 1:
+            checkpoint = newest_checkpoint(self.folder, self.log)
+        else:
+            checkpoint = self._newest_in_common()
+        if checkpoint is not None:
+            self._check_network(checkpoint)
+        return checkpoint
+
+    def _newest_in_common(self) -> Path | None:
+        steps = [step for step, _ in undamaged_checkpoints(self.folder, self.log)]
+        held = self.processes.gather(steps)
+        common = set(held[0]).intersection(*held[1:])
+        if not common and any(held):
+            found = "; ".join(f"process {rank}: {steps or 'none'}" for rank, steps in enumerate(held))
+            raise UserError(
+                f"no checkpoint of {self.folder} is complete for every process (steps of {found}); copy the newest "
+                "model_N folder to every machine, or share the folder"
+            )
+        return self.folder / f"model_{max(common)}" if common else None
+
+    def _check_network(self, checkpoint: Path) -> None:
+        """UserError unless the checkpoint's network is this one, switches of speed and memory aside."""
+        config = self.network.model.config
+        now = config.to_dict()
+        for name, then in type(config).from_file(checkpoint).to_dict().items():
+            if now[name] != then and name not in EXECUTION_FIELDS:
+                raise UserError(
+                    f"{self.folder} holds another network: {name} was {then!r} and is now {now[name]!r}; use "
+                    "another --output_dir, or the same configuration to resume"
+                )
+
+    def load(self, checkpoint: Path) -> dict[str, Any]:
+        """Take this process's part of a checkpoint; returns the state that was saved with it."""
+        model = self.network.model
+        saved = take_own(self.network, paddle.load(str(checkpoint / WEIGHTS)))
+        own = model.state_dict()
+        model.set_state_dict(
+            {name: _cast(tensor, own[name].dtype) for name, tensor in saved.items() if name in own}
+        )
+        state = paddle.load(str(checkpoint / OPTIMIZER))
+        state |= {name: take_own(self.network, state[name]) for name in SHARDED}
+        load_optimizer_state(model, self.optimizer, state)
+        return json.loads((checkpoint / STATE).read_text(encoding="utf8"))
+
+    def gather_weights(self) -> dict[str, Tensor] | None:
+        """Complete weights on the process that writes, else None; every process must call it."""
+        return self._gather(self.network.model.state_dict())
+
+    def _gather(self, tensors: dict[str, Tensor]) -> dict[str, Tensor] | None:
+        if not self._split:
+            return tensors if self.writes else None
+        with reporting_lost_processes():
+            return gather(self.network, tensors)
+
+    def save(self, step: int, state: dict[str, Any], keep: int, milestone_every: int) -> None:
+        """Write `model_{step}` unless it is there, and prune; returns when it is written. Every process calls it.
+
+        Args:
+            state: JSON-able dict with all else that a resume needs.
+            keep, milestone_every: as for `prune`.
+
+        Raises:
+            UserError: it can't be written (a full disk); the checkpoint before is untouched.
+        """
+        missing = self.writes and not (self.folder / f"model_{step}").exists()
+        if any(self.processes.gather(missing)):
+            weights, model = self.gather_weights(), self.network.model
+            optimizer = optimizer_state(model, self.optimizer)
+            optimizer |= {name: self._gather(optimizer[name]) for name in SHARDED}
+            if self.writes:
+                write_checkpoint(self.folder, step, model.config, weights, optimizer, state)
+                prune(self.folder, keep, milestone_every)
+        self.processes.wait()  # until it is written
+
+
+def write_checkpoint(folder: Path, step: int, config, weights, optimizer, state: dict[str, Any]) -> Path:
+    """Write `folder/model_{step}` from complete tensors, and point `model_last` at it; returns its path."""
+    target = folder / f"model_{step}"
+    with atomic_folder(target, replace=True) as temporary:  # a damaged checkpoint of this step may be there
+        config.save(temporary)
+        weights = {name: _cast(tensor, paddle.float32) for name, tensor in weights.items()}
+        paddle.save(weights, str(temporary / WEIGHTS))
+        paddle.save(optimizer, str(temporary / OPTIMIZER))
+        (temporary / STATE).write_text(json.dumps({"step": step, **state}, indent=1), encoding="utf8")
+        write_manifest(temporary)
+    link = folder / ".writing_model_last"
+    link.unlink(missing_ok=True)
+    link.symlink_to(target.name)
+    os.replace(link, folder / "model_last")
     return target
 
 
-def step_folders(run_folder):
-    """(step, folder) of every `model_{step}` in `run_folder`, newest first."""
-    folders = Path(run_folder).glob("model_*")
-    steps = [(int(f.name[6:]), f) for f in folders if f.name[6:].isdigit()]
+def step_folders(folder: str | os.PathLike) -> list[tuple[int, Path]]:
+    """(step, path) of every `model_{step}` in a folder, newest first."""
+    folders = Path(folder).glob("model_*")
+    steps = [(int(path.name[6:]), path) for path in folders if path.name[6:].isdigit()]
     return sorted(steps, reverse=True)
 
 
-def damage(folder):
-    """What is wrong with a checkpoint folder, in words, or None when every checksum holds."""
-    manifest = folder / MANIFEST
-    try:
-        checksums = json.loads(manifest.read_text())
-    except (OSError, ValueError):
-        return f"{manifest} is missing or unreadable"
-    for name, checksum in checksums.items():
-        file = folder / name
-        if not file.is_file():
-            return f"{file} is missing"
-        if sha256_file(file) != checksum:
-            return f"{file} does not match its checksum"
-    return None
-
-
-def newest_checkpoint(run_folder, warn=print):
-    """The newest whole checkpoint folder of a run, or None; damaged ones are named through `warn` and skipped."""
-    return next((folder for _, folder in _whole(run_folder, warn)), None)
-
-
-def whole_steps(run_folder, warn=print):
-    """Steps of all whole checkpoints of a run, newest first; damaged ones are named through `warn`."""
-    return [step for step, _ in _whole(run_folder, warn)]
-
-
-def _whole(run_folder, warn):
-    for step, folder in step_folders(run_folder):
-        reason = damage(folder)
-        if reason is None:
-            yield step, folder
+def undamaged_checkpoints(
+    folder: str | os.PathLike, log: Callable[[str], None] = print
+) -> Iterator[tuple[int, Path]]:
+    """(step, path) of the checkpoints whose checksums hold, newest first; `log` gets a line about each other one."""
+    for step, path in step_folders(folder):
+        problem = check_manifest(path)
+        if problem is None:
+            yield step, path
         else:
-            warn(f"skipping damaged checkpoint: {reason}")
+            log(f"skipping damaged checkpoint: {problem}")
 
 
-def weights_checksum(model):
+def newest_checkpoint(folder: str | os.PathLike, log: Callable[[str], None] = print) -> Path | None:
+    """The newest undamaged checkpoint in a folder, or None."""
+    return next((path for _, path in undamaged_checkpoints(folder, log)), None)
+
+
+def prune(folder: str | os.PathLike, keep: int, milestone_every: int) -> None:
+    """Delete checkpoints but the newest `keep` and those at multiples of `milestone_every` steps."""
+    for step, path in step_folders(folder)[keep:]:
+        if not (milestone_every and step % milestone_every == 0):
+            shutil.rmtree(path)
+
+
+def weights_checksum(model: nn.Layer) -> str:
     """SHA-256 over names and bytes of a model's weights."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
@@ -127,29 +205,6 @@ def weights_checksum(model):
     return digest.hexdigest()
 
 
-def load_checkpoint(folder, model, optimizer, part=dict):
-    """Restore model and optimizer from a checkpoint folder; returns the state dict that was saved with them.
-
-    part: from whole tensors to those that this process holds, both {name: tensor}.
-    """
-    saved = part(paddle.load(str(folder / "model_state.pdparams")))
-    own = model.state_dict()
-    model.set_state_dict(
-        {name: _as(tensor, own[name].dtype) for name, tensor in saved.items() if name in own}
-    )
-    held = paddle.load(str(folder / "optimizer.pdopt"))
-    held |= {name: part(held[name]) for name in ("tensors", "master")}
-    load_optimizer_state(model, optimizer, held)
-    return json.loads((folder / "trainer_state.json").read_text())
-
-
-def _as(tensor, dtype):
-    """`tensor` in another floating type: half-precision weights (O2) lie in files as float32, and come back exactly."""
+def _cast(tensor: Tensor, dtype) -> Tensor:
+    """`tensor` in another floating type: half-precision weights (O2) are float32 in files, and come back exactly."""
     return tensor.astype(dtype) if tensor.is_floating_point() and tensor.dtype != dtype else tensor
-
-
-def prune(run_folder, keep, milestone_every):
-    """Delete checkpoints but the newest `keep` and those at multiples of `milestone_every` steps."""
-    for step, folder in step_folders(run_folder)[keep:]:
-        if not (milestone_every and step % milestone_every == 0):
-            shutil.rmtree(folder)

@@ -1,11 +1,11 @@
-"""Where a run computes."""
+"""Selection of the device."""
 
 import paddle
 
 from ernie_from_scratch.config import UserError
 
 
-def select_device(device):
+def select_device(device: str) -> None:
     """Set Paddle's device: cpu, gpu, gpu:N, or a kind that this Paddle has a plug-in for.
 
     Raises:
@@ -18,7 +18,7 @@ def select_device(device):
         raise UserError(f"--device {device}: {error}; use --device cpu, gpu or gpu:N") from error
 
 
-def check_gpu(device, asked):
+def check_gpu(device: str, asked: str) -> None:
     """UserError, which begins with the flag that `asked` for it, when `device` is a GPU that isn't there."""
     kind, _, number = device.partition(":")
     if kind != "gpu":

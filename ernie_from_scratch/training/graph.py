@@ -1,40 +1,45 @@
 """`--to_static`: the network as Paddle's static graph, with the dynamic network's parameters."""
 
+from collections.abc import Callable
+
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 from paddle.static import InputSpec
+
+from ernie_from_scratch.models.outputs import ModelOutput
+from ernie_from_scratch.models.task_model import TaskModel
+from ernie_from_scratch.objectives import Objective
 
 
 class StaticNetwork(nn.Layer):
-    """One graph for all batch shapes; called like `ErnieForPretraining` with the batch's four tensors.
+    """One graph for all batch shapes; takes a batch of the objective's inputs."""
 
-    B batch, L sequence, M masked positions.
-    """
-
-    def __init__(self, model):
+    def __init__(self, model: TaskModel):
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids, token_type_ids, attention_mask, masked_positions):
-        return self.model(
-            input_ids,  # [B, L]
-            token_type_ids=token_type_ids,  # [B, L]
-            attention_mask=attention_mask,  # [B, L]
-            masked_positions=masked_positions,  # [M]
-        )
+    def forward(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        return self.model(**inputs)
 
 
-def static_network(model):
-    """A callable with the signature that `pretraining_losses` uses, backed by one static graph of `model`.
+def static_network(model: TaskModel, objective: Objective) -> Callable[..., ModelOutput]:
+    """A callable with the signature and the outputs of `model`, backed by one static graph of it.
 
-    Dropout draws other masks than on the dynamic graph; everything else is the same to rounding.
+    Dropout draws other masks than on the dynamic graph; everything else is equal up to rounding.
     """
-    rows, flat = InputSpec([None, None], "int64"), InputSpec([None], "int64")
-    graph = paddle.jit.to_static(StaticNetwork(model), input_spec=[rows, rows, rows, flat], full_graph=True)
+    graphs = []  # made from the first batch, which tells number types and axes
 
-    def network(input_ids, token_type_ids, attention_mask, masked_positions):
-        if attention_mask is None:  # nothing is padded; the graph always adds a mask
-            attention_mask = paddle.ones_like(input_ids)
-        return graph(input_ids, token_type_ids, attention_mask, masked_positions)
+    def network(return_dict: bool = True, **inputs: Tensor | None) -> ModelOutput:
+        if inputs.get("attention_mask") is None:  # nothing is padded; the graph always adds a mask
+            inputs["attention_mask"] = paddle.ones_like(inputs["input_ids"])
+        given = {name: inputs[name] for name in objective.input_keys if inputs.get(name) is not None}
+        if not graphs:
+            spec = {name: InputSpec([None] * value.ndim, value.dtype, name) for name, value in given.items()}
+            graphs.append(
+                paddle.jit.to_static(StaticNetwork(model), input_spec=[spec], full_graph=True)
+            )
+        values = graphs[0](given)
+        values = values if isinstance(values, tuple | list) else (values,)
+        return model.output_class(**dict(zip(model.output_class.FIELDS[1:], values, strict=False)))
 
     return network

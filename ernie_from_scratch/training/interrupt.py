@@ -13,7 +13,7 @@ class StopRequest:
         self.requested = False
         self._before = {}
 
-    def __enter__(self):
+    def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():  # Python lets only this thread set handlers
             self._before = {number: signal.signal(number, self._on_signal) for number in self.SIGNALS}
         return self
@@ -23,6 +23,6 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -1,31 +1,38 @@
-"""`ernie pretrain` in several processes, seen from the one that the user started: its bar, its signals, its errors."""
+"""A training command in several processes, seen from the one that the user started: its bar, signals and errors."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
-from ernie_from_scratch.parallel.launch import launch
-from ernie_from_scratch.training.build import corpus_prefixes
+from ernie_from_scratch.parallel.launch import LaunchSettings, launch
 from ernie_from_scratch.training.device import check_gpu
 from ernie_from_scratch.training.interrupt import StopRequest
 from ernie_from_scratch.training.progress import TrainingProgress
 from ernie_from_scratch.training.run_folder import make_run_folder
+from ernie_from_scratch.training.settings import TrainSettings
 from ernie_from_scratch.utils.files import atomic_write
 
 
-def pretrain_launched(settings, several, quiet=False):
-    """Run or continue the pretraining that `settings` describes in the processes of `several`.
+def run_launched(
+    command: str,
+    settings: TrainSettings,
+    several: LaunchSettings,
+    quiet: bool = False,
+    check: Callable[[], object] = lambda: None,
+) -> None:
+    """Run or resume `ernie COMMAND` with these settings in the processes of `several`.
 
     Args:
-        settings: a `PretrainSettings`.
-        several: a checked `LaunchSettings`.
+        several: checked.
         quiet: print nothing.
+        check: raises UserError for inputs that can't work, before any process is started.
 
     Raises:
         UserError: settings that can't work, or a process that failed.
     """
     settings.check(several.processes)
-    corpus_prefixes(settings.input_dir)
+    check()
     if several.gpus is not None:
         for number in several.gpu_numbers:
             check_gpu(f"gpu:{number}", asked=f"--gpus {several.gpus}")
@@ -35,8 +42,8 @@ def pretrain_launched(settings, several, quiet=False):
         temporary.write_text(
             yaml.safe_dump(settings.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf8"
         )
-    command = ["pretrain", "--config", str(log_dir / "settings.yaml")]
-    progress = TrainingProgress(settings.max_steps, quiet)
-    progress.metrics = Path(settings.output_dir) / "metrics.jsonl"
+    arguments = [command, "--config", str(log_dir / "settings.yaml")]
+    metrics = Path(settings.output_dir) / "metrics.jsonl"
+    progress = TrainingProgress(settings.max_steps, quiet, title=command, metrics=metrics)
     with StopRequest() as stop, progress:
-        launch(several, command, log_dir, settings.device == "cpu", stop, progress.follow)
+        launch(several, arguments, log_dir, settings.device == "cpu", stop, progress.follow)

@@ -4,6 +4,7 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 from ernie_from_scratch.training.scalars import Scalars
 
@@ -17,7 +18,7 @@ class MetricsLog:
     repeated step, wherever the run was killed.
     """
 
-    def __init__(self, folder, offset=0):
+    def __init__(self, folder: str | os.PathLike, offset: int = 0):
         self.path = Path(folder) / "metrics.jsonl"
         self.path.touch()
         with open(self.path, "r+b") as file:
@@ -26,12 +27,12 @@ class MetricsLog:
         self._file = open(self.path, "ab")
 
     @property
-    def offset(self):
+    def offset(self) -> int:
         """Bytes written so far, all of them handed to the operating system."""
         self._file.flush()
         return self._file.tell()
 
-    def append(self, **row):
+    def append(self, **row: Any) -> None:
         """Write one row; floats are rounded to 9 significant digits so that equal runs give equal files.
 
         A number that is not finite becomes null, which JSON has, unlike NaN.
@@ -41,13 +42,13 @@ class MetricsLog:
         self._file.flush()
         self._scalars.append(row)
 
-    def __enter__(self):
+    def __enter__(self) -> "MetricsLog":
         return self
 
     def __exit__(self, *exception):
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         self._file.close()
         self._scalars.close()
 
@@ -56,18 +57,18 @@ def _rounded(value):
     return float(f"{value:.9g}") if math.isfinite(value) else None
 
 
-def read_metrics(path):
-    """Rows of a metrics.jsonl as dicts; a last line that is not finished yet is left out."""
+def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """Rows of a metrics.jsonl as dicts; an unfinished last line is ignored."""
     lines = Path(path).read_bytes().split(b"\n")
     return [json.loads(line) for line in lines[:-1] if line]
 
 
-def last_row(path):
+def last_row(path: str | os.PathLike) -> dict[str, Any] | None:
     """The newest training row in the last TAIL bytes of a metrics.jsonl; None where there is none."""
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - TAIL))
         lines = file.read().split(b"\n")[:-1]
-    whole = lines[1:] if size > TAIL else lines
-    rows = [json.loads(line) for line in whole]
+    complete = lines[1:] if size > TAIL else lines
+    rows = [json.loads(line) for line in complete]
     return next((row for row in reversed(rows) if "eval" not in row), None)

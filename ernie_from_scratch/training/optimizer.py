@@ -1,17 +1,26 @@
 """AdamW as BERT and ERNIE use it: no weight decay on biases and layer norms, clipping by the global norm."""
 
+from typing import Any
+
 import paddle
 from paddle import nn
+from paddle.optimizer.lr import LRScheduler
 
 
-def decays(name):
+def decays(name: str) -> bool:
     """True when the parameter called `name` in the state dict takes weight decay: all but biases and norms."""
     return not (name.endswith("bias") or "norm" in name)
 
 
 def build_optimizer(
-    model, learning_rate, weight_decay=0.01, grad_clip=1.0, beta1=0.9, beta2=0.999, epsilon=1e-8
-):
+    model: nn.Layer,
+    learning_rate: float | LRScheduler,
+    weight_decay: float = 0.01,
+    grad_clip: float | None = 1.0,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+) -> paddle.optimizer.AdamW:
     """Build AdamW (Loshchilov and Hutter 2019, algorithm 2) over all trainable parameters of `model`.
 
     Args:
@@ -33,12 +42,12 @@ def build_optimizer(
     )
 
 
-def parameter_count(model):
-    """Numbers that training changes; shared parameters count once."""
+def parameter_count(model: nn.Layer) -> int:
+    """Number of trainable parameters; shared ones count once."""
     return sum(p.size for p in model.parameters() if not p.stop_gradient)
 
 
-def gradient_norm(model):
+def gradient_norm(model: nn.Layer) -> float:
     """Global L2 norm of the gradients now held by `model`'s parameters, before clipping, as a float."""
     gradients = [p.grad.astype("float32") for p in model.parameters() if p.grad is not None]
     # the kernel that clipping uses: on a CPU 60 times as fast as (gradient**2).sum(), cheap enough for every step
@@ -46,7 +55,7 @@ def gradient_norm(model):
     return paddle.add_n(squares).sqrt().item() if squares else 0.0
 
 
-def optimizer_state(model, optimizer):
+def optimizer_state(model: nn.Layer, optimizer) -> dict[str, Any]:
     """The optimizer's state keyed by structured names (`ernie.pooler.dense.weight.moment1_0`).
 
     Paddle keys it by automatic tensor names (`linear_3.w_0_moment1_0`), which count the layers that the process
@@ -65,7 +74,7 @@ def optimizer_state(model, optimizer):
     return {"tensors": renamed, "master": master, "scheduler": state.get("LR_Scheduler")}
 
 
-def load_optimizer_state(model, optimizer, saved):
+def load_optimizer_state(model: nn.Layer, optimizer, saved: dict[str, Any]) -> None:
     """Give `optimizer` the state that `optimizer_state` returned, for the same model under any tensor names."""
     state, masters, master = {}, saved.get("master", {}), {}
     for name, parameter in model.named_parameters():

@@ -6,19 +6,22 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import paddle
 import yaml
 
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.training.settings import TrainSettings
 from ernie_from_scratch.utils.files import atomic_write
 
 WAIT_SECONDS = 30  # a run that was told to stop finishes its step and saves
 POLL_SECONDS = 0.5
 
 
-def make_run_folder(settings):
+def make_run_folder(settings: TrainSettings) -> Path:
     """`settings.output_dir` as a Path to a folder that can be written; UserError when it can't."""
     folder = Path(settings.output_dir)
     try:
@@ -31,7 +34,7 @@ def make_run_folder(settings):
 
 
 @contextlib.contextmanager
-def locked_run_folder(folder, say=print):
+def locked_run_folder(folder: Path, log: Callable[[str], None] = print) -> Iterator[None]:
     """Holds the run folder for this process, so that no second run writes into it; waits for one that is ending.
 
     The system lets go of the lock when the process ends, however it does.
@@ -51,7 +54,7 @@ def locked_run_folder(folder, say=print):
                 if waited > WAIT_SECONDS:
                     raise UserError(f"{holder}; stop it first, or choose another --output_dir") from None
                 if waited < POLL_SECONDS:
-                    say(f"{holder}; waiting up to {WAIT_SECONDS} s for it to end")
+                    log(f"{holder}; waiting up to {WAIT_SECONDS} s for it to end")
                 time.sleep(POLL_SECONDS)
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -64,7 +67,7 @@ def _read_lock(lock):
     return lock.read()
 
 
-def open_run_folder(settings, processes=1):
+def open_run_folder(settings: TrainSettings, processes: int = 1) -> Path:
     """Create or reopen `settings.output_dir`, and write the settings and the environment into it.
 
     Raises:
@@ -90,7 +93,7 @@ def open_run_folder(settings, processes=1):
     return folder
 
 
-def environment():
+def environment() -> dict[str, Any]:
     """Versions and hardware that a figure needs beside it."""
     return {
         "python": platform.python_version(),
@@ -102,7 +105,7 @@ def environment():
     }
 
 
-def processor_name():
+def processor_name() -> str:
     """The processor's name as the kernel gives it, or the architecture where it doesn't."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -5,6 +5,7 @@ import math
 from paddle.optimizer.lr import LRScheduler
 
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.training.settings import TrainSettings
 
 DECAY_KINDS = ("linear", "cosine")
 
@@ -25,7 +26,14 @@ class WarmupDecay(LRScheduler):
         UserError: an unknown kind, or a warm-up that is not shorter than the decay.
     """
 
-    def __init__(self, max_lr, min_lr=0.0, warmup_steps=0, decay_steps=1, kind="linear"):
+    def __init__(
+        self,
+        max_lr: float,
+        min_lr: float = 0.0,
+        warmup_steps: int = 0,
+        decay_steps: int = 1,
+        kind: str = "linear",
+    ):
         if kind not in DECAY_KINDS:
             raise UserError(f"unknown decay {kind!r}; choose one of {', '.join(DECAY_KINDS)}")
         if warmup_steps >= decay_steps:
@@ -36,7 +44,7 @@ class WarmupDecay(LRScheduler):
         self.warmup_steps, self.decay_steps, self.kind = warmup_steps, decay_steps, kind
         super().__init__(learning_rate=self.max_lr)
 
-    def get_lr(self):
+    def get_lr(self) -> float:
         step = self.last_epoch  # Paddle's name for the number of scheduler steps taken
         if self.warmup_steps > 0 and step <= self.warmup_steps:
             return self.max_lr * step / self.warmup_steps
@@ -45,3 +53,14 @@ class WarmupDecay(LRScheduler):
         progress = (step - self.warmup_steps) / (self.decay_steps - self.warmup_steps)
         left = 1.0 - progress if self.kind == "linear" else 0.5 * (1.0 + math.cos(math.pi * progress))
         return self.min_lr + left * (self.max_lr - self.min_lr)
+
+
+def build_schedule(settings: TrainSettings) -> WarmupDecay:
+    """The schedule that the settings describe."""
+    return WarmupDecay(
+        settings.max_lr,
+        settings.min_lr,
+        settings.warmup_steps,
+        settings.decay_steps or settings.max_steps,
+        settings.lr_decay_style,
+    )

@@ -2,22 +2,23 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 
 
 class Speed:
     """Counts what is added from `step` on."""
 
-    def __init__(self, step):
+    def __init__(self, step: int):
         self._start(step)
 
     def _start(self, step):
         self._clock, self._step, self._tokens, self._flops = time.perf_counter(), step, 0, 0.0
 
-    def add(self, tokens, flops):
+    def add(self, tokens: int, flops: float) -> None:
         self._tokens += tokens
         self._flops += flops
 
-    def since_last(self, step):
+    def since_last(self, step: int) -> tuple[float, float, float]:
         """(steps, tokens, FLOPs) a second since the last call; counting starts anew at `step`."""
         seconds = time.perf_counter() - self._clock
         found = (step - self._step) / seconds, self._tokens / seconds, self._flops / seconds
@@ -25,7 +26,7 @@ class Speed:
         return found
 
     @contextlib.contextmanager
-    def paused(self):
+    def paused(self) -> Iterator[None]:
         """Leaves out the time that passes inside."""
         began = time.perf_counter()
         yield

@@ -9,7 +9,7 @@ import pytest
 from paddle.base import core
 
 from ernie_from_scratch.parallel import processes
-from ernie_from_scratch.parallel.processes import LostContact, Processes
+from ernie_from_scratch.parallel.processes import ProcessLost, Processes
 
 HOLD_A_STORE = """
 import time
@@ -39,6 +39,6 @@ def test_waiting_for_a_process_that_has_ended(holder, when):
     else:
         threading.Timer(1, holder.kill).start()
     start = time.monotonic()
-    with pytest.raises(LostContact, match="^lost contact with another process of this run"):
+    with pytest.raises(ProcessLost, match="^lost the connection to another process of this run"):
         Processes(rank=1, size=2).wait()
     assert time.monotonic() - start < 10
