@@ -37,6 +37,6 @@ def add_arguments(parser):
 
 def run(args):
     settings = read_settings(ServeSettings, args)
-    from ernie_from_scratch.deployment.server import serve
+    from ernie_from_scratch.deployment.server.app import serve
 
     serve(**asdict(settings))
