@@ -31,7 +31,7 @@ _EXPORTS = {
     "text.tokenizers.vocabulary": ("Vocabulary", "build_vocabulary"),
     "text.tokenizers.wordpiece": ("ErnieTokenizer",),
     "dataset.pretraining_data": ("PretrainingData",),
-    "deployment.pipeline": ("pipeline",),
+    "deployment.pipelines": ("pipeline",),
 }
 _HOME = {name: f"{__name__}.{module}" for module, names in _EXPORTS.items() for name in names}
 __all__ = ["__version__", "process_setup", *_HOME]

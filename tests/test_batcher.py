@@ -6,14 +6,14 @@ import threading
 import pytest
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.deployment.batcher import MicroBatcher, Overloaded
+from ernie_from_scratch.deployment.server.batcher import DynamicBatcher, Overloaded
 
 
 def batched(scenario, predict, **settings):
-    """Run `scenario(batcher)` with a started MicroBatcher."""
+    """Run `scenario(batcher)` with a started DynamicBatcher."""
 
     async def whole():
-        batcher = MicroBatcher(predict, **settings)
+        batcher = DynamicBatcher(predict, **settings)
         await batcher.start()
         try:
             return await asyncio.wait_for(scenario(batcher), 20)
@@ -96,7 +96,7 @@ def test_too_many_waiting_are_turned_away():
         gate.set()
         return await asyncio.gather(first, *waiting)
 
-    assert batched(scenario, predict, max_waiting=2) == [[0], [1], [2]]
+    assert batched(scenario, predict, max_queued=2) == [[0], [1], [2]]
 
 
 def test_who_has_left_is_not_answered():

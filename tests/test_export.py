@@ -5,19 +5,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from deployment_helpers import CLASSES, TOKENS, write_model
+from deployment_helpers import TOKENS, write_model
 
 import ernie_from_scratch as efs
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.deployment import export as export_module
-from ernie_from_scratch.deployment.backends import EXPORTED, PaddleBackend, load_backend, read_config
+from ernie_from_scratch.deployment.backends.paddle_dynamic import PaddleBackend
+from ernie_from_scratch.deployment.backends.registry import BACKENDS, EXPORT_FORMATS, load_backend
 from ernie_from_scratch.deployment.export import export, max_difference, random_inputs
+from ernie_from_scratch.deployment.folders import read_config
+from ernie_from_scratch.deployment.tasks import TASKS, get_task
 
 LABELS = {0: "差评", 1: "好评"}
-TASKS = ("text-classification", "fill-mask")
-ENGINES = [(task, kind) for task in TASKS for kind in ("paddle_inference", "onnxruntime", "openvino")]
-FORMAT_OF = {kind.name: name for name, kinds in EXPORTED.items() for kind in kinds}
+CLASSIFICATION = get_task("text-classification")
+ENGINES = [(task, entry.name) for task in TASKS for entry in BACKENDS.values() if entry.format]
+FORMAT_OF = {entry.name: entry.format for entry in BACKENDS.values()}
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +30,16 @@ def folders(tmp_path_factory):
     write_model(root / "text-classification", "text-classification", id2label=LABELS)
     write_model(root / "fill-mask", "pretraining")
     for task in TASKS:
-        for name in EXPORTED:
+        for name in EXPORT_FORMATS:
             export(root / task, root / f"{task}-{name}", name, quiet=True)
     return root
 
 
 @pytest.mark.parametrize("task, engine", ENGINES)
 def test_engines_give_the_numbers_of_the_network(folders, task, engine):
-    network = PaddleBackend.load(folders / task, task)
-    exported = load_backend(folders / f"{task}-{FORMAT_OF[engine]}", task, engine, num_threads=1)
+    chosen = get_task(task)
+    network = load_backend(folders / task, chosen, "paddle")
+    exported = load_backend(folders / f"{task}-{FORMAT_OF[engine]}", chosen, engine, num_threads=1)
     config = read_config(folders / task)
     assert exported.name == engine
     for rows, length in (
@@ -45,22 +49,22 @@ def test_engines_give_the_numbers_of_the_network(folders, task, engine):
         (32, 33),
         (2, 16),
     ):  # sizes that the export itself does not try
-        inputs = random_inputs(task, config, rows, length, seed=7)
+        inputs = random_inputs(chosen, config, rows, length, seed=7)
         if task == "fill-mask" and not len(inputs["masked_positions"]):
             inputs["masked_positions"] = np.zeros(1, dtype=np.int64)
-        one, other = network.run(**inputs), exported.run(**inputs)
+        one, other = network.run(**inputs)["logits"], exported.run(**inputs)["logits"]
         assert other.shape == one.shape and other.dtype == np.float32
         np.testing.assert_allclose(other, one, atol=2e-5)
 
 
 def test_padding_in_an_exported_graph_changes_nothing(folders):
-    backend = load_backend(folders / "text-classification-paddle", "text-classification")
+    backend = load_backend(folders / "text-classification-paddle", CLASSIFICATION)
     ids = np.array([[1, 9, 10, 11, 2]])
-    short = backend.run(input_ids=ids, token_type_ids=np.zeros_like(ids))
     padded = np.pad(ids, ((0, 0), (0, 7)))
-    np.testing.assert_allclose(
-        backend.run(input_ids=padded, token_type_ids=np.zeros_like(padded)), short, atol=1e-5
+    short, long = (
+        backend.run(input_ids=rows, token_type_ids=np.zeros_like(rows))["logits"] for rows in (ids, padded)
     )
+    np.testing.assert_allclose(long, short, atol=1e-5)
 
 
 @pytest.mark.parametrize("task, engine", ENGINES)
@@ -123,16 +127,16 @@ def test_a_second_export_replaces_the_first(tmp_path):
     write_model(tmp_path / "two", "text-classification", seed=2)
     for name in ("one", "two"):
         export(tmp_path / name, tmp_path / "out", quiet=True)
-    two = PaddleBackend.load(tmp_path / "two", "text-classification")
-    assert max_difference(two, load_backend(tmp_path / "out", "text-classification"), two.model.config) < 1e-5
+    two = PaddleBackend(CLASSIFICATION, tmp_path / "two")
+    exported = load_backend(tmp_path / "out", CLASSIFICATION)
+    assert max_difference(two, exported, two.network.config) < 1e-5
 
 
 def test_a_graph_that_disagrees_is_not_kept(folders, tmp_path, monkeypatch):
     """The check sees a graph whose weights are not the network's, and then leaves the output as it was."""
 
-    def other_weights(dynamic, format, folder):
-        wrong = CLASSES["text-classification"](dynamic.model.config)
-        original(PaddleBackend(dynamic.task, wrong), format, folder)
+    def other_weights(network, *args):
+        original(type(network)(network.config), *args)
 
     original = export_module._write_graph
     monkeypatch.setattr(export_module, "_write_graph", other_weights)
@@ -155,14 +159,15 @@ def test_the_tolerance_holds_for_nan_too(folders, tmp_path, monkeypatch, differe
 
 def test_random_inputs_are_what_a_model_may_get(folders):
     config = read_config(folders / "fill-mask")
-    inputs = random_inputs("fill-mask", config, 6, 40, seed=1)
-    ids, places = inputs["input_ids"], inputs["masked_positions"]
+    inputs = random_inputs(get_task("fill-mask"), config, 6, 40, seed=1)
+    ids, positions = inputs["input_ids"], inputs["masked_positions"]
     assert ids.shape == (6, 40) and 0 <= ids.min() and ids.max() < config.vocab_size
     used = (ids != config.pad_token_id).sum(-1)
     assert (used < 40).any() and all(
         (row[n:] == config.pad_token_id).all() for row, n in zip(ids, used, strict=True)
     )
-    assert (ids.reshape(-1)[places] != config.pad_token_id).all() and len(set(places.tolist())) == len(places)
+    assert (ids.reshape(-1)[positions] != config.pad_token_id).all()
+    assert len(set(positions.tolist())) == len(positions) > 0
 
 
 def bad_calls(folders, tmp_path):
@@ -200,13 +205,13 @@ def test_mistakes_get_one_line_and_leave_nothing(folders, tmp_path, capsys, case
 
 
 @pytest.mark.parametrize("change, message", [
-    (dict(task="fill-mask"), "exported for text-classification"),
+    (dict(task=get_task("fill-mask")), "exported for text-classification"),
     (dict(name="openvino"), "openvino can't read it"),
     (dict(name="paddle"), "use paddle_inference"),
 ])  # fmt: skip
 def test_mistakes_of_loading(folders, change, message):
     with pytest.raises(UserError, match=message):
-        load_backend(folders / "text-classification-paddle", **{"task": "text-classification", **change})
+        load_backend(folders / "text-classification-paddle", **{"task": CLASSIFICATION, **change})
 
 
 def test_an_incomplete_export_is_named(folders, tmp_path):

@@ -13,8 +13,9 @@ from deployment_helpers import CLASSES, TOKENS, tiny_config, tiny_model, tiny_vo
 import ernie_from_scratch as efs
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.deployment.backends import find_task
-from ernie_from_scratch.deployment.fill_mask import STRATEGIES, fill_spans, mask_spans
+from ernie_from_scratch.deployment.folders import find_task
+from ernie_from_scratch.deployment.pipelines.beam_search import fill_spans, mask_spans
+from ernie_from_scratch.deployment.tasks import STRATEGIES
 from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 
 TOKENIZER = ErnieTokenizer(tiny_vocabulary())
@@ -228,11 +229,11 @@ def test_the_task_is_told_by_the_config_or_else_by_the_weights(tmp_path):
         ("text-classification",) * 2,
     ):
         config = write_model(tmp_path / kind, kind) / "config.json"
-        assert find_task(tmp_path / kind) == task
+        assert find_task(tmp_path / kind).name == task
         values = json.loads(config.read_text())
         assert values.pop("architectures") == [CLASSES[kind].__name__]
         config.write_text(json.dumps(values))
-        assert find_task(tmp_path / kind) == task
+        assert find_task(tmp_path / kind).name == task
         config.write_text(json.dumps({**values, "architectures": ["ErnieForTokenClassification"]}))
         with pytest.raises(UserError, match="ErnieForTokenClassification"):
             find_task(tmp_path / kind)

@@ -20,10 +20,12 @@ from deployment_helpers import write_model
 import ernie_from_scratch as efs
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.deployment.server import MAX_BODY, MAX_CHARACTERS, MAX_TEXTS, listen
+from ernie_from_scratch.deployment.server.app import MAX_BODY, listen
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
+
+from ernie_from_scratch.deployment.server.requests import MAX_CHARACTERS, MAX_TEXTS  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,6 @@ def add_arguments(parser):
 
 def run(args):
     settings = read_settings(ServeSettings, args).check()
-    from ernie_from_scratch.deployment.server import serve
+    from ernie_from_scratch.deployment.server.app import serve
 
     serve(**settings.to_dict())

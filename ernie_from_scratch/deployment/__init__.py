@@ -1,1 +1,1 @@
-"""The deployment room: predict with a model, export it, run it on other engines, serve it."""
+"""Deployment: predict with a model, export it, run it on other engines, and serve it over HTTP."""

@@ -1,19 +1,23 @@
-"""Prediction for the shell: texts in, one JSON object a line out; a long file starts answering at once."""
+"""Prediction for the shell: texts in, one JSON object per line out, in blocks, so that a long file starts to be
+answered at once.
+"""
 
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.deployment.pipeline import pipeline
+from ernie_from_scratch.deployment.pipelines import pipeline
+from ernie_from_scratch.deployment.tasks import TASKS
 from ernie_from_scratch.utils.files import STDIN, open_bytes
 
-LINES_AT_ONCE = 512
+LINES_PER_BLOCK = 512
 
 
-def read_lines(path) -> Iterator[str]:
-    """Lines of a UTF-8 file ("-" for standard input, .gz and .xz unpacked) that are not blank."""
+def read_lines(path: str | Path) -> Iterator[str]:
+    """Non-blank lines of a UTF-8 file ("-" for standard input; .gz and .xz are decompressed)."""
     with open_bytes(path) as file:
         for number, line in enumerate(file, 1):
             try:
@@ -25,40 +29,39 @@ def read_lines(path) -> Iterator[str]:
 
 
 def predict_lines(
-    model,
+    model: str | Path,
     texts: Iterable[str] = (),
-    input=None,
+    input: str | Path | None = None,
     top_k: int | None = None,
     strategy: str | None = None,
-    **settings,
+    **settings: Any,
 ) -> int:
-    """Print {"text", "predictions"} for every text; returns how many there were.
+    """Print one JSON object for every text, as the task's pipeline formats it; returns the number of texts.
 
     Args:
         texts: the texts; if there are none, the lines of the file `input`, or of standard input.
-        settings: as `pipeline` takes them.
+        top_k, strategy: options of the task's pipeline; default: the pipeline's.
+        settings: arguments of `pipeline`.
 
     Raises:
-        UserError: no text at all, or one that the model can't take.
+        UserError: no text at all, one that the model can't take, or an option that the task does not have.
     """
     texts = list(texts)
     if texts and input:
         raise UserError(f"texts and --input {input} are both given; keep one")
     pipe = pipeline(model=model, **settings)
-    if strategy and pipe.task != "fill-mask":
-        raise UserError(f"--strategy is for fill-mask; {model} does {pipe.task}")
     options = {name: value for name, value in (("top_k", top_k), ("strategy", strategy)) if value is not None}
+    for name in options:
+        if name not in pipe.backend.task.options:
+            owners = " and ".join(task.name for task in TASKS.values() if name in task.options)
+            raise UserError(f"--{name} is for {owners}; {model} does {pipe.task}")
     lines = iter(texts) if texts else read_lines(input or STDIN)
     count = 0
-    while block := list(islice(lines, LINES_AT_ONCE)):
-        entries = [tuple(line.split("\t", 1)) if "\t" in line else line for line in block]
+    while block := list(islice(lines, LINES_PER_BLOCK)):
+        entries = [pipe.parse_line(line) for line in block]
         for entry, answer in zip(entries, pipe(entries, **options), strict=True):
-            answers = answer if isinstance(answer, list) else [answer]
-            print(
-                json.dumps({"text": entry, "predictions": answers}, ensure_ascii=False),
-                file=sys.stdout,
-            )
+            print(json.dumps(pipe.format_answer(entry, answer), ensure_ascii=False))
         count += len(block)
     if not count:
-        raise UserError(f"no text: {input or 'standard input'} is empty; give one text a line")
+        raise UserError(f"no text: {input or 'standard input'} is empty; give one text per line")
     return count

@@ -4,6 +4,7 @@ Linear weights are [in, out] in Paddle and [out, in] in torch; embeddings and th
 """
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -74,6 +75,27 @@ def to_huggingface(tensors: dict[str, np.ndarray], question_answering: bool = Fa
     if "cls.predictions.decoder_bias" in result:
         result["cls.predictions.bias"] = result.pop("cls.predictions.decoder_bias")
     return result
+
+
+# The tensors of a head, by the start of their names; the first match tells which head a network has.
+HEAD_PREFIXES = {
+    "cls.seq_relationship": "pretraining",
+    "cls.predictions": "masked-lm",
+    "qa_outputs": "question-answering",  # Hugging Face's name
+    "classifier": "sequence-classification",
+}
+
+
+def head_of_weights(names: Iterable[str]) -> str | None:
+    """The head (a key of `ModelFamily.heads`) that these tensors belong to; None for a network without a head.
+
+    A classifier is taken for one of sequences, since all classifiers have the same names.
+    """
+    names = list(names)
+    for prefix, head in HEAD_PREFIXES.items():
+        if any(name.startswith(prefix) for name in names):
+            return head
+    return None
 
 
 # Layers with parameters, and what a static graph calls them.

@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 
 from ernie_from_scratch.config import ErnieConfig
-from ernie_from_scratch.deployment.fill_mask import fill_spans
+from ernie_from_scratch.deployment.pipelines.beam_search import fill_spans
 from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer

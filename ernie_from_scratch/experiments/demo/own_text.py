@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ernie_from_scratch.config import ErnieConfig
-from ernie_from_scratch.deployment.pipeline import pipeline
+from ernie_from_scratch.deployment.pipelines import pipeline
 from ernie_from_scratch.diagnostics.report import runs_report
 from ernie_from_scratch.experiments.demo import pretraining, text_stages
 from ernie_from_scratch.experiments.demo.stages import Journey

@@ -1,0 +1,36 @@
+"""What every inference engine does: named int64 arrays in, named float32 arrays out."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from ernie_from_scratch.deployment.tasks import Task
+
+
+class Backend(ABC):
+    """A loaded model that answers one batch at a time; it is not thread-safe.
+
+    Attributes:
+        name: as in --backend.
+        task: says the names and shapes of inputs and outputs.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, task: Task, folder: str | Path, num_threads: int | None = None):
+        """Load the model of `folder`; `num_threads` CPU threads run it (default: the engine decides)."""
+        self.task = task
+
+    def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs of the task by name, float32, for the arrays of all its inputs by name."""
+        inputs = {
+            spec.name: np.ascontiguousarray(arrays[spec.name], dtype=spec.dtype) for spec in self.task.inputs
+        }
+        names = [spec.name for spec in self.task.outputs]
+        return dict(zip(names, self._run(inputs), strict=True))
+
+    @abstractmethod
+    def _run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """The outputs in the task's order."""
