@@ -113,22 +113,13 @@ def turn(args, steps, seconds):
 
 def peer_turn(args):
     """Tokens a second of PaddleNLP in the same number of processes."""
+    from ernie_from_scratch.parallel.launch import run_script
     from ernie_from_scratch.process_setup import plain_environment
 
     with tempfile.TemporaryDirectory() as folder:
-        launcher = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(args.nproc)]
-        own = [
-            __file__,
-            "--peer",
-            args.config,
-            "--input_dir",
-            args.input_dir,
-            "--peer_seconds",
-            str(args.peer_seconds),
-        ]
-        subprocess.run(
-            [*launcher, "--log_dir", folder, *own], env=plain_environment(), check=True, capture_output=True
-        )
+        own = ["--peer", args.config, "--input_dir", args.input_dir, "--peer_seconds", args.peer_seconds]
+        if run_script(__file__, own, args.nproc, folder, environment=plain_environment()):
+            sys.exit(Path(folder, "launcher.log").read_text(errors="replace"))
         lines = Path(folder, "workerlog.0").read_text(errors="replace").splitlines()
     return float(next(line for line in lines if line.startswith("tokens/s")).split()[1])
 

@@ -1,18 +1,10 @@
-"""Starting a program of the tests in several CPU processes through Paddle's launcher."""
+"""Starting a worker script of the tests in several CPU processes."""
 
-import os
-import subprocess
-import sys
+from ernie_from_scratch.parallel.launch import run_script
 
 
 def launch(worker, folder, processes, *arguments, seconds=300):
-    """Run `worker FOLDER ARGUMENTS` in so many processes; returns the exit code and the end of what they printed."""
-    command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(processes)]
-    done = subprocess.run(
-        [*command, "--log_dir", str(folder / "logs"), str(worker), str(folder), *arguments],
-        env=dict(os.environ, PADDLE_DISTRI_BACKEND="gloo", OMP_NUM_THREADS="1"),
-        capture_output=True,
-        timeout=seconds,
-    )
+    """Run `worker FOLDER ARGUMENTS`; returns the exit code and the end of what the processes printed."""
+    code = run_script(worker, [folder, *arguments], processes, folder / "logs", on_cpu=True, seconds=seconds)
     logs = (folder / "logs").glob("workerlog.*")
-    return done.returncode, "".join(log.read_text(errors="replace")[-3000:] for log in logs)
+    return code, "".join(log.read_text(errors="replace")[-3000:] for log in logs)

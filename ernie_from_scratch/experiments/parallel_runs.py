@@ -1,66 +1,52 @@
-"""Runs in several processes started from a notebook: a short script, and what each process found."""
+"""Scripts that run in several processes, started from a notebook; each process reports one JSON object."""
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-import paddle
-import psutil
-
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.parallel.launch import first_failure, on_cpu_alone
+from ernie_from_scratch.parallel import launch
 
 LEAVE = "\n\nfrom ernie_from_scratch.parallel.processes import leave\n\nleave()\n"
 
 
-def run_script(script: str, folder, processes: int = 2, seconds: float = 240) -> list[dict]:
-    """Run the Python text `script` in several processes, connected by Paddle's launcher, until all have ended.
+def run_script(
+    script: str | Path, folder: str | os.PathLike, processes: int = 2, seconds: float = 240
+) -> list[dict]:
+    """Run `script` in several connected processes until all have ended.
 
-    On GPUs where there are as many, else on the CPU. The script finds `folder` in sys.argv[1]; the last line that
-    each process prints is a JSON object.
+    They run on GPUs if this machine has one for each process, else on the CPU. The script finds `folder` in
+    sys.argv[1]. The last line starting with "{" that a process prints is its report, a JSON object.
 
     Args:
-        folder: for the script and what the processes print.
+        script: Python source code, or the path of a Python file, which must end with `parallel.processes.leave()`.
+        folder: working folder of the script; `folder/logs` receives what the processes print.
+        seconds: limit of the running time.
 
     Returns:
-        These objects, in the order of ranks.
+        The reports, in the order of ranks.
 
     Raises:
-        UserError: a process failed, with the last line that it printed, or they took longer than `seconds`.
+        UserError: a process failed (the message holds its error), reported nothing, or took longer than `seconds`.
     """
     folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(script, str):
+        (folder / "script.py").write_text(script + LEAVE, encoding="utf8")
+        script = folder / "script.py"
     log_dir = folder / "logs"
-    log_dir.mkdir(parents=True, exist_ok=True)
-    (folder / "script.py").write_text(script + LEAVE, encoding="utf8")
-    environment = dict(os.environ)
-    if paddle.device.cuda.device_count() < processes:
-        environment |= on_cpu_alone(processes) | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(processes)]
-    command += ["--log_dir", str(log_dir), str(folder / "script.py"), str(folder)]
-    with open(log_dir / "launcher.log", "wb") as output:
-        launcher = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        launcher.wait(seconds)
-    except subprocess.TimeoutExpired:
-        raise UserError(f"not done after {seconds} s; {log_dir} holds what they printed") from None
-    finally:
-        if launcher.poll() is None:  # its processes are in sessions of their own
-            for process in [*psutil.Process(launcher.pid).children(recursive=True), launcher]:
-                process.kill()
-            launcher.wait()
+    code = launch.run_script(script, [folder], processes, log_dir, seconds=seconds)
     logs = [log_dir / f"workerlog.{rank}" for rank in range(processes)]
     logs = [log.read_text(errors="replace") if log.exists() else "" for log in logs]
-    if launcher.returncode:
-        rank, code = first_failure(log_dir, launcher.returncode)
+    if code:
+        rank, code = launch.first_failure(log_dir, code)
         lines = [] if rank is None else logs[rank].splitlines()
         errors = [line for line in lines if "Error: " in line or "error: " in line]
         raise UserError(f"a process failed: {errors[0] if errors else f'exit code {code}'}")
     return [_last_object(log, rank) for rank, log in enumerate(logs)]
 
 
-def _last_object(log, rank):
+def _last_object(log: str, rank: int) -> dict:
     lines = [line for line in log.splitlines() if line.startswith("{")]
     if not lines:
         raise UserError(f"process {rank} printed no JSON object; end the script with print(json.dumps(...))")

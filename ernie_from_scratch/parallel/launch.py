@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,12 +93,8 @@ def launch(settings, arguments, log_dir, on_cpu, stop, show):
         KeyboardInterrupt: they were told to stop before they trained.
     """
     log_dir = Path(log_dir)
-    log_dir.mkdir(parents=True, exist_ok=True)
-    for old in log_dir.glob("workerlog.*"):
-        old.unlink()
     environment = dict(os.environ)
-    command = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", str(log_dir)]
-    command += ["--nnodes", str(settings.nnodes)]
+    command = [*_launcher_command(log_dir), "--nnodes", str(settings.nnodes)]
     if settings.gpus is not None:
         command += ["--devices", settings.gpus.strip()]
     command += ["--nproc_per_node", str(settings.here)]
@@ -127,6 +124,68 @@ def launch(settings, arguments, log_dir, on_cpu, stop, show):
         if stop.requested and code == -signal.SIGTERM:
             raise KeyboardInterrupt  # before they could train
         raise UserError(_reason(log_dir, rank, code))
+
+
+def run_script(
+    script: str | os.PathLike,
+    arguments: Sequence[object],
+    processes: int,
+    log_dir: str | os.PathLike,
+    on_cpu: bool | None = None,
+    environment: Mapping[str, str] | None = None,
+    seconds: float | None = None,
+) -> int:
+    """Run a Python script in several connected processes on this machine; returns when all have ended.
+
+    What process N prints is in `log_dir/workerlog.N`, what Paddle's launcher prints in `log_dir/launcher.log`. If
+    this function is left by an exception (Ctrl-C, for one), all processes are killed.
+
+    Args:
+        on_cpu: compute on the CPU; default: only if this machine has fewer GPUs than `processes`.
+        environment: of the processes; default: this process's, with one thread per process.
+        seconds: limit of the running time; default: none.
+
+    Returns:
+        The launcher's exit code, 0 if every process has succeeded; `first_failure` names the one that failed first.
+
+    Raises:
+        UserError: the processes were still running after `seconds`.
+    """
+    import psutil
+
+    if on_cpu is None:
+        import paddle
+
+        on_cpu = paddle.device.cuda.device_count() < processes
+    environment = dict(os.environ, OMP_NUM_THREADS="1") if environment is None else dict(environment)
+    if on_cpu:
+        environment |= on_cpu_alone(processes)
+    log_dir = Path(log_dir)
+    command = [*_launcher_command(log_dir), "--nproc_per_node", str(processes)]
+    command += [str(word) for word in (script, *arguments)]
+    with open(log_dir / "launcher.log", "wb") as output:
+        launcher = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent
+        )
+    try:
+        return launcher.wait(seconds)
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"not done after {seconds} s; {log_dir} holds what the processes have printed"
+        ) from None
+    finally:
+        if launcher.poll() is None:  # the processes are in sessions of their own, out of reach of killpg
+            for process in [*psutil.Process(launcher.pid).children(recursive=True), launcher]:
+                process.kill()
+            launcher.wait()
+
+
+def _launcher_command(log_dir):
+    """The command line of Paddle's launcher up to its own flags; removes the logs of an earlier start."""
+    log_dir.mkdir(parents=True, exist_ok=True)
+    for old in log_dir.glob("workerlog.*"):
+        old.unlink()
+    return [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", str(log_dir)]
 
 
 def on_cpu_alone(processes):
