@@ -128,11 +128,11 @@ def peer(args):
     """One of PaddleNLP's processes."""
     import paddle
     import paddle.distributed as dist
+    from ernie_from_scratch.training.pretrain import build_source, corpus_prefixes, load_vocabulary
     from paddlenlp.transformers import ErnieConfig, ErnieForPretraining, ErniePretrainingCriterion
 
     from ernie_from_scratch.dataset.loader import BatchLoader
-    from ernie_from_scratch.objectives.mlm_pair import to_tensors
-    from ernie_from_scratch.training.build import build_data, corpus_prefixes, load_vocabulary
+    from ernie_from_scratch.dataset.batch import to_tensors
     from ernie_from_scratch.training.settings import PretrainSettings
 
     dist.init_parallel_env()
@@ -142,7 +142,7 @@ def peer(args):
         micro_batch_size=MICRO, global_batch_size=BATCH,
     ).check()  # fmt: skip
     prefixes = corpus_prefixes(settings.input_dir)
-    data = build_data(settings, prefixes, load_vocabulary(settings, prefixes))
+    data = build_source(settings, prefixes, load_vocabulary(settings, prefixes))
     config = json.loads(Path(args.peer).read_text())
     network = ErnieForPretraining(ErnieConfig(**config))
     model, criterion = paddle.DataParallel(network), ErniePretrainingCriterion(with_nsp_loss=True)

@@ -19,10 +19,11 @@ import paddle
 from ernie_from_scratch.config import ErnieConfig
 from ernie_from_scratch.dataset.batch import token_count
 from ernie_from_scratch.models import ErnieForPretraining
-from ernie_from_scratch.objectives.mlm_pair import pretraining_losses, to_tensors
+from ernie_from_scratch.dataset.batch import to_tensors
+from ernie_from_scratch.objectives import MaskedLMWithPair
 from ernie_from_scratch.parallel.network import Float32, ParallelNetwork
 from ernie_from_scratch.parallel.processes import leave
-from ernie_from_scratch.parallel.resharding import gather, part
+from ernie_from_scratch.parallel.resharding import gather, take_own
 from ernie_from_scratch.parallel.sharding import parallel_optimizer
 from ernie_from_scratch.parallel.strategy import Strategy
 from ernie_from_scratch.training.optimizer import (
@@ -35,6 +36,7 @@ from ernie_from_scratch.training.schedule import WarmupDecay
 from ernie_from_scratch.training.seeds import micro_batch_seed
 
 STEPS, HALF, SEED = 20, 10, 5
+OBJECTIVE = MaskedLMWithPair()
 
 
 def build(case):
@@ -52,9 +54,9 @@ def adamw(model):
 
 def evaluated(network, batch):
     network.eval()
-    losses = pretraining_losses(network, to_tensors(batch))
+    losses = OBJECTIVE(network, to_tensors(batch))
     network.train()
-    return [float(losses.total), float(losses.masked_lm), float(losses.sentence_pair)]
+    return [float(value) for value in (losses.total, *losses.metrics.values())]
 
 
 class Plain:
@@ -72,9 +74,9 @@ class Plain:
             sums = np.zeros(3)
             for number, batch in enumerate(micro):
                 paddle.seed(micro_batch_seed(SEED, step, number))
-                losses = pretraining_losses(self.model, to_tensors(batch))
+                losses = OBJECTIVE(self.model, to_tensors(batch))
                 (losses.total / len(micro)).backward()
-                sums += [float(losses.total), float(losses.masked_lm), float(losses.sentence_pair)]
+                sums += [float(value) for value in (losses.total, *losses.metrics.values())]
             rows.append([*(sums / len(micro)), gradient_norm(self.model)])
             self.optimizer.step()
             self.optimizer.clear_grad()
@@ -98,7 +100,7 @@ class Parallel(Plain):
     def __init__(self, case):
         self.strategy = Strategy.start(**case["degrees"])
         stage = case.get("sharding_stage", 1)
-        self.network = ParallelNetwork(build(case), self.strategy, pretraining_losses, stage)
+        self.network = ParallelNetwork(build(case), self.strategy, OBJECTIVE, stage)
         self.model = self.network.model
         optimizer, self.schedule = adamw(self.model)
         self.optimizer = parallel_optimizer(self.network, optimizer, stage)
@@ -122,7 +124,7 @@ class Parallel(Plain):
         return {"weights": weights, "tensors": moments, "scheduler": own["scheduler"]}
 
     def load(self, state):
-        whole = {name: part(self.network, state[name]) for name in ("weights", "tensors")}
+        whole = {name: take_own(self.network, state[name]) for name in ("weights", "tensors")}
         super().load({**state, **whole})
 
     def evaluate(self, batch):

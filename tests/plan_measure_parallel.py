@@ -13,7 +13,7 @@ import paddle
 from paddle.base import core
 from plan_measure import made_up_batch
 
-from ernie_from_scratch.objectives.mlm_pair import pretraining_losses
+from ernie_from_scratch.objectives import MaskedLMWithPair
 from ernie_from_scratch.parallel.network import Float32, ParallelNetwork
 from ernie_from_scratch.parallel.processes import leave
 from ernie_from_scratch.parallel.sharding import parallel_optimizer
@@ -27,7 +27,7 @@ def measure(preset, rows, seq_len, asked, micro_batches, degrees, sharding_stage
     before = core.host_memory_stat_current_value("Allocated", 0)
     config = efs.ErnieConfig.preset(preset, **fields)
     model = efs.ErnieForPretraining(config)
-    network = ParallelNetwork(model, strategy, pretraining_losses, sharding_stage)
+    network = ParallelNetwork(model, strategy, MaskedLMWithPair(), sharding_stage)
     network.train()
     optimizer = parallel_optimizer(network, build_optimizer(network.model, 1e-4), sharding_stage)
     batch = made_up_batch(config, rows, seq_len, asked) | {"attention_mask": None}

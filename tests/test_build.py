@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from dataset_helpers import random_documents, toy_vocabulary, write_corpus
+from ernie_from_scratch.training.pretrain import build_source, corpus_prefixes, load_vocabulary
 
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.dataset.masking import LEVELS
-from ernie_from_scratch.training.build import build_data, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.settings import PretrainSettings
 from ernie_from_scratch.utils.command_line import Parser, add_settings, read_settings
 
@@ -39,7 +39,7 @@ def data_of(place, *more):
     add_settings(parser, PretrainSettings)
     settings = read_settings(PretrainSettings, parser.parse_args(flags(place, *more))).check()
     prefixes = corpus_prefixes(settings.input_dir)
-    return build_data(settings, prefixes, load_vocabulary(settings, prefixes))
+    return build_source(settings, prefixes, load_vocabulary(settings, prefixes))
 
 
 def test_masking_flags_reach_the_rules(place):

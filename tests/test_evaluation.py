@@ -6,9 +6,9 @@ import pytest
 from small_corpus import make_corpus, run_settings
 
 from ernie_from_scratch.text.corpus.spans import ENTITY_TYPES
-from ernie_from_scratch.training.build import build_data, build_model, corpus_prefixes, load_vocabulary
+from ernie_from_scratch.training.pretrain import build_source, build_model, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.evaluation import evaluate
-from ernie_from_scratch.training.loop import pretrain
+from ernie_from_scratch.training.pretrain import pretrain
 from ernie_from_scratch.training.metrics import read_metrics
 
 
@@ -22,7 +22,7 @@ def model_and_data(corpus, **changes):
     prefixes = corpus_prefixes(settings.input_dir)
     vocabulary = load_vocabulary(settings, prefixes)
     paddle.seed(3)
-    return build_model(settings, vocabulary), build_data(settings, prefixes, vocabulary)
+    return build_model(settings, vocabulary), build_source(settings, prefixes, vocabulary)
 
 
 def by_hand(model, split, batch_size, iterations):

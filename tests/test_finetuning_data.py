@@ -5,7 +5,7 @@ import pytest
 from deployment_helpers import write_text
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.finetuning.batches import by_length, shuffled_batches
+from ernie_from_scratch.dataset.labelled import by_length, shuffled_batches
 from ernie_from_scratch.finetuning.examples import label_names, read_examples
 
 

@@ -9,7 +9,7 @@ import pytest
 from paddle.base import core
 
 from ernie_from_scratch.parallel import processes
-from ernie_from_scratch.parallel.processes import ProcessLost, Processes
+from ernie_from_scratch.parallel.processes import Processes, ProcessLost
 
 HOLD_A_STORE = """
 import time

@@ -12,7 +12,7 @@ from parallel_worker import HALF, STEPS, Plain, journey
 from small_corpus import make_corpus, run_settings
 
 from ernie_from_scratch.dataset.loader import BatchLoader
-from ernie_from_scratch.training.build import build_data, corpus_prefixes, load_vocabulary
+from ernie_from_scratch.training.pretrain import build_source, corpus_prefixes, load_vocabulary
 
 WORKER = Path(__file__).with_name("parallel_worker.py")
 MICRO_BATCHES = 8  # of a step, over all processes
@@ -51,7 +51,7 @@ def runs(tmp_path_factory):
     settings = run_settings(make_corpus(folder), folder / "run", micro_batch_size=2, max_seq_len=28).check()
     prefixes = corpus_prefixes(settings.input_dir)
     vocabulary = load_vocabulary(settings, prefixes)
-    with BatchLoader(build_data(settings, prefixes, vocabulary)["train"], 2, num_workers=0) as loader:
+    with BatchLoader(build_source(settings, prefixes, vocabulary)["train"], 2, num_workers=0) as loader:
         batches = [[next(loader) for _ in range(MICRO_BATCHES)] for _ in range(STEPS)]
     (folder / "batches.pkl").write_bytes(pickle.dumps(batches))
     network = dict(

@@ -7,6 +7,7 @@ import numpy as np
 import paddle
 import pytest
 import yaml
+from ernie_from_scratch.training.pretrain import build_model
 from small_corpus import NETWORK, make_corpus, run_settings
 
 from ernie_from_scratch.commands.main import main
@@ -14,7 +15,6 @@ from ernie_from_scratch.commands.pretrain import add_arguments
 from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
-from ernie_from_scratch.training.build import build_model
 from ernie_from_scratch.training.metrics import read_metrics
 from ernie_from_scratch.training.settings import PretrainSettings
 from ernie_from_scratch.utils.command_line import Parser, read_settings
@@ -158,7 +158,7 @@ def test_continue_training_decides_about_the_weights(place):
     ],
 )
 def test_refusals_leave_no_folder(place, tmp_path, changes, message):
-    from ernie_from_scratch.training.loop import pretrain
+    from ernie_from_scratch.training.pretrain import pretrain
 
     with pytest.raises(UserError, match=message):
         pretrain(run_settings(place / "facts", tmp_path / "run", **changes), quiet=True)

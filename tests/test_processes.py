@@ -264,7 +264,7 @@ def test_under_the_launcher(corpus, two, tmp_path):
 def test_a_second_run_in_the_same_folder(corpus, tmp_path, monkeypatch, capsys):
     import ernie_from_scratch.training.run_folder as run_folder
     from ernie_from_scratch.config import UserError
-    from ernie_from_scratch.training.loop import pretrain
+    from ernie_from_scratch.training.pretrain import pretrain
 
     monkeypatch.setattr(run_folder, "WAIT_SECONDS", 1)
     settings = run_settings(corpus, tmp_path / "run")

@@ -34,8 +34,8 @@ def add_arguments(parser):
 
 def run(args):
     settings = read_settings(ConvertSettings, args).check()
-    from ernie_from_scratch.weights.pretrained import first_names
     from ernie_from_scratch.weights.conversion import convert
+    from ernie_from_scratch.weights.pretrained import first_names
 
     source, output, difference = convert(
         settings.model,

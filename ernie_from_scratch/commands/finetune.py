@@ -1,6 +1,9 @@
 """`ernie finetune`."""
 
+from pathlib import Path
+
 from ernie_from_scratch.finetuning.settings import FinetuneSettings
+from ernie_from_scratch.parallel.launch import LaunchSettings, launched_processes
 from ernie_from_scratch.utils.command_line import add_settings, read_settings
 
 HELP = """Train a pretrained model on labelled examples.
@@ -18,10 +21,20 @@ examples:
 
 def add_arguments(parser):
     add_settings(parser, FinetuneSettings)
+    add_settings(parser.add_argument_group("several processes"), LaunchSettings, file=False)
 
 
 def run(args):
     settings = read_settings(FinetuneSettings, args)
-    from ernie_from_scratch.finetuning.finetune import finetune, summary
+    several = read_settings(LaunchSettings, args, file=False).check()
+    from ernie_from_scratch.finetuning.finetune import finetune, read_results, summary
 
-    print(f"{settings.output_dir}: {summary(finetune(settings))}")
+    if several.processes and launched_processes() == 1:
+        from ernie_from_scratch.training.launched import run_launched
+
+        run_launched("finetune", settings, several)
+        results = read_results(Path(settings.output_dir))
+    else:
+        results = finetune(settings)
+    if results and launched_processes() == 1:
+        print(f"{settings.output_dir}: {summary(results)}")

@@ -46,10 +46,11 @@ def run(args):
         for line in dry_run(settings, processes):
             print(line)
     elif processes:
-        from ernie_from_scratch.training.launched import pretrain_launched
+        from ernie_from_scratch.training.launched import run_launched
+        from ernie_from_scratch.training.pretrain import corpus_prefixes
 
-        pretrain_launched(settings, several)
+        run_launched("pretrain", settings, several, check=lambda: corpus_prefixes(settings.input_dir))
     else:
-        from ernie_from_scratch.training.loop import pretrain
+        from ernie_from_scratch.training.pretrain import pretrain
 
         pretrain(settings)

@@ -2,18 +2,20 @@
 
 import json
 import math
+from dataclasses import fields
 from pathlib import Path
 
 import paddle
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.models import ErnieForPretraining
-from ernie_from_scratch.objectives.mlm_pair import pretraining_losses, to_tensors
+from ernie_from_scratch.dataset.batch import to_tensors
+from ernie_from_scratch.models.registry import class_of_folder
+from ernie_from_scratch.objectives import build_objective
 from ernie_from_scratch.training.bad_steps import RECORD, read_batches
 from ernie_from_scratch.training.optimizer import gradient_norm
 from ernie_from_scratch.training.precision import Precision
 from ernie_from_scratch.training.seeds import micro_batch_seed
-from ernie_from_scratch.training.settings import PretrainSettings
+from ernie_from_scratch.training.settings import TrainSettings
 from ernie_from_scratch.weights.pretrained import first_names
 
 
@@ -32,8 +34,10 @@ def replay(folder):
     if not (folder / RECORD).is_file():
         raise UserError(f"no saved step: {folder} has no {RECORD}; give the folder bad_step_N of a run")
     record = json.loads((folder / RECORD).read_text(encoding="utf8"))
-    settings = PretrainSettings(**record["settings"])
-    model = ErnieForPretraining.from_pretrained(str(folder))
+    known = {field.name for field in fields(TrainSettings)}
+    settings = TrainSettings(**{key: value for key, value in record["settings"].items() if key in known})
+    objective = build_objective(record.get("objective", {"name": "mlm_pair"}))  # before 0.2 the only one
+    model = class_of_folder(folder).from_pretrained(folder)
     precision = Precision(settings, model, None)
     precision.load(record["scaler"])
     model.train()
@@ -43,7 +47,7 @@ def replay(folder):
     for number, batch in zip(record["numbers"], batches, strict=True):
         paddle.seed(micro_batch_seed(settings.seed, record["step"] - 1, number))
         with precision.autocast():
-            loss = pretraining_losses(model, to_tensors(batch)).total
+            loss = objective(model, to_tensors(batch)).total
         precision.scale(loss / len(batches)).backward()
         losses.append(float(loss))
     for hook in hooks:

@@ -24,7 +24,8 @@ from ernie_from_scratch.dataset.pretraining_data import PretrainingData
 from ernie_from_scratch.experiments.demo.settings import DemoSettings
 from ernie_from_scratch.experiments.demo.text_stages import write_prepared, write_recipe, write_vocabulary
 from ernie_from_scratch.experiments.parallel_runs import run_script
-from ernie_from_scratch.objectives.mlm_pair import pretraining_losses, to_tensors
+from ernie_from_scratch.dataset.batch import to_tensors
+from ernie_from_scratch.objectives import MaskedLMWithPair
 from ernie_from_scratch.parallel.network import Float32, ParallelNetwork
 from ernie_from_scratch.parallel.resharding import gather
 from ernie_from_scratch.parallel.sharding import parallel_optimizer
@@ -33,6 +34,7 @@ from ernie_from_scratch.training.optimizer import build_optimizer, optimizer_sta
 from ernie_from_scratch.training.seeds import micro_batch_seed
 
 SEED, RATE = 1234, 2e-3
+OBJECTIVE = MaskedLMWithPair()
 LENGTH = 48  # tokens of a row, at most
 
 
@@ -76,7 +78,7 @@ def train_plainly(config, batches):
         losses = []
         for number, batch in enumerate(micro_batches):
             paddle.seed(micro_batch_seed(SEED, step, number))
-            losses.append(pretraining_losses(model, to_tensors(batch)).total)
+            losses.append(OBJECTIVE(model, to_tensors(batch)).total)
             (losses[-1] / len(micro_batches)).backward()
         optimizer.step()
         optimizer.clear_grad()
@@ -135,7 +137,7 @@ def main(folder):
     batches, degrees = pickle.loads((folder / "batches.pkl").read_bytes())
     strategy = Strategy.start(**degrees)
     model = new_model(efs.ErnieConfig.from_file(folder))
-    network, losses = ParallelNetwork(model, strategy, pretraining_losses), []
+    network, losses = ParallelNetwork(model, strategy, OBJECTIVE), []
     optimizer = parallel_optimizer(network, new_optimizer(model))
     passes, counts = _record_passes()
     for step, micro_batches in enumerate(batches):

@@ -106,6 +106,13 @@ def head_of_architecture(name: str) -> tuple[ModelFamily, str] | None:
     return None
 
 
+def class_of_folder(folder: str | os.PathLike) -> type[PretrainedModel]:
+    """The class that was saved in a folder, as config.json's `architectures` names it; else the backbone."""
+    named = read_config_file(folder).get("architectures") or [""]
+    found = head_of_architecture(named[0])
+    return found[0].head(found[1]) if found else family_of_folder(folder).backbone
+
+
 def read_config_file(folder: str | os.PathLike) -> dict:
     """config.json of a folder, or {} where there is none or it is not a JSON object."""
     try:

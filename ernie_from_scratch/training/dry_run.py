@@ -11,7 +11,7 @@ from ernie_from_scratch.dataset.pretraining_data import SPLITS
 from ernie_from_scratch.planner.job import Job, Layout
 from ernie_from_scratch.planner.memory import fullest_stage
 from ernie_from_scratch.planner.memory_cpu import cpu_memory
-from ernie_from_scratch.training.build import build_data, build_model, corpus_prefixes, load_vocabulary
+from ernie_from_scratch.training.pretrain import build_source, build_model, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.checkpoint import newest_checkpoint
 from ernie_from_scratch.training.device import select_device
 from ernie_from_scratch.training.optimizer import parameter_count
@@ -74,7 +74,7 @@ def dry_run(settings, processes=None):
         select_device(settings.device)
     prefixes = corpus_prefixes(settings.input_dir)
     vocabulary = load_vocabulary(settings, prefixes)
-    data = build_data(settings, prefixes, vocabulary)
+    data = build_source(settings, prefixes, vocabulary)
     model = build_model(settings, vocabulary)
     config = model.config
     total = parameter_count(model)

@@ -151,7 +151,8 @@ def find_model_family(settings: PretrainSettings) -> ModelFamily:
         found = (family_of_preset(name) if name else None) or wanted
     if found is not wanted:
         raise UserError(
-            f"--model_type {wanted.model_type}: {name} is of type {found.model_type}; give --model_type {found.model_type}"
+            f"--model_type {wanted.model_type}: {name} is of type {found.model_type}; "
+            f"give --model_type {found.model_type}"
         )
     return wanted
 

@@ -20,13 +20,14 @@ from ernie_from_scratch.parallel.network import ParallelNetwork
 from ernie_from_scratch.parallel.processes import Processes, reporting_lost_processes
 from ernie_from_scratch.parallel.sharding import parallel_optimizer, parallel_scaler
 from ernie_from_scratch.parallel.strategy import Strategy
-from ernie_from_scratch.planner.flops import peak_flops_rate, step_flops
+from ernie_from_scratch.training._interim_flops import step_flops
 from ernie_from_scratch.training.bad_steps import save_bad_step
 from ernie_from_scratch.training.checkpoint import Checkpoints, weights_checksum
 from ernie_from_scratch.training.graph import static_network
 from ernie_from_scratch.training.interrupt import StopRequest
 from ernie_from_scratch.training.metrics import MetricsLog
 from ernie_from_scratch.training.optimizer import build_optimizer
+from ernie_from_scratch.training.peak_flops import measure_peak_flops
 from ernie_from_scratch.training.precision import Precision
 from ernie_from_scratch.training.progress import TrainingProgress
 from ernie_from_scratch.training.run_folder import locked_run_folder, make_run_folder, open_run_folder
@@ -120,7 +121,7 @@ class Trainer:
         self.step, self.tokens = 0, 0
         self.skipped, self.bad_in_a_row = 0, 0  # steps without a finite loss and gradient, under loss scaling
         self.metrics: MetricsLog | None = None
-        self.peak = peak_flops_rate(self.precision.product_type) * processes.size  # FLOP/s
+        self.peak = measure_peak_flops(self.precision.product_type) * processes.size  # FLOP/s
 
     @contextlib.contextmanager
     def open_run(self) -> Iterator[None]:

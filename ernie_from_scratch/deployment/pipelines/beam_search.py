@@ -21,7 +21,7 @@ import numpy as np
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.deployment.tasks import STRATEGIES
-from ernie_from_scratch.finetuning.batches import by_length
+from ernie_from_scratch.dataset.labelled import by_length
 
 MASK = "[MASK]"
 MASK_SPAN = re.compile(r"\[MASK\](?:\s*\[MASK\])*")  # masks separated by white space only are one span

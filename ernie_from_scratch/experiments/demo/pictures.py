@@ -15,7 +15,7 @@ from ernie_from_scratch.lab.bars import cloze_bars, cloze_figure, score_bars
 from ernie_from_scratch.lab.curves import learning_rate_curve, load_run, loss_curves
 from ernie_from_scratch.lab.mask_pictures import examples_from_batch, masked_examples_html
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
-from ernie_from_scratch.training.build import build_data
+from ernie_from_scratch.training.pretrain import build_source
 from ernie_from_scratch.training.run_folder import environment
 
 CAVEATS = (
@@ -34,7 +34,7 @@ def masked_examples(settings, folder, maskings):
     for masking in maskings:
         arm = arm_settings(settings, prefix, folder / "config.json", masking, FACTS_SCHEDULE).check()
         arm.masking, arm.mask_schedule = masking, None  # the picture shows entity masking alone
-        split = build_data(arm, [(1.0, str(prefix))], vocabulary)["train"]
+        split = build_source(arm, [(1.0, str(prefix))], vocabulary)["train"]
         batch = split.batch(np.arange(2))
         examples += examples_from_batch(batch, vocabulary, rows=[0, 1], name=f"{masking} masking")
     return masked_examples_html(examples)
