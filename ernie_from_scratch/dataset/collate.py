@@ -67,7 +67,13 @@ def collate(
     return batch
 
 
+def row_lengths(batch: dict) -> np.ndarray:
+    """Tokens of each row of a batch that are not padding: [B], int64."""
+    rows, width = batch["input_ids"].shape
+    mask = batch["attention_mask"]  # [B, L], or None without padding
+    return np.full(rows, width) if mask is None else mask.sum(-1)
+
+
 def real_tokens(batch):
     """Tokens of a batch that are not padding."""
-    mask = batch["attention_mask"]
-    return int(batch["input_ids"].size if mask is None else mask.sum())
+    return int(row_lengths(batch).sum())

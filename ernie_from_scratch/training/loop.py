@@ -8,13 +8,14 @@ from pathlib import Path
 import paddle
 
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.dataset.collate import row_lengths
 from ernie_from_scratch.dataset.loader import BatchLoader
 from ernie_from_scratch.objectives.mlm_pair import pretraining_losses
 from ernie_from_scratch.parallel.network import ParallelNetwork
 from ernie_from_scratch.parallel.processes import Processes, contact
 from ernie_from_scratch.parallel.sharding import check_sharding, parallel_optimizer, parallel_scaler
 from ernie_from_scratch.parallel.strategy import Strategy
-from ernie_from_scratch.planner.flops import best_rate, step_flops
+from ernie_from_scratch.planner.counts import step_flops
 from ernie_from_scratch.training.bad_steps import save_bad_step
 from ernie_from_scratch.training.build import build_data, build_model, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.checkpoint import weights_checksum
@@ -24,6 +25,7 @@ from ernie_from_scratch.training.graph import static_network
 from ernie_from_scratch.training.interrupt import StopRequest
 from ernie_from_scratch.training.metrics import MetricsLog
 from ernie_from_scratch.training.optimizer import build_optimizer
+from ernie_from_scratch.training.peak_flops import measure_peak_flops
 from ernie_from_scratch.training.precision import Precision
 from ernie_from_scratch.training.progress import TrainingProgress
 from ernie_from_scratch.training.run_folder import locked_run_folder, make_run_folder, open_run_folder
@@ -89,7 +91,7 @@ class PretrainingRun:
         self.step, self.tokens = 0, 0
         self.skipped, self.bad_in_a_row = 0, 0  # steps without a finite loss and gradient, under loss scaling
         self.metrics = None
-        self.peak = best_rate(self.precision.product_type) * processes.size  # FLOP/s
+        self.peak = measure_peak_flops(self.precision.product_type) * processes.size  # FLOP/s
 
     @contextlib.contextmanager
     def in_its_folder(self):
@@ -177,7 +179,8 @@ class PretrainingRun:
         """One optimizer step; returns its metrics and whether any process was asked to stop."""
         batches = [next(loader) for _ in range(self.settings.accumulation)]
         (total, masked_lm, pair), tokens = self.add_gradients(batches)
-        flops = sum(step_flops(self.network.model.config, batch) for batch in batches)
+        config = self.network.model.config
+        flops = sum(step_flops(config, row_lengths(b), len(b["masked_positions"])) for b in batches)
         flops, stopping = self.processes.sum([flops, float(stop.requested)])
         self.precision.unscale(self.optimizer)
         with contact():
