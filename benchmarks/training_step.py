@@ -214,10 +214,11 @@ class Contender:
 def flops(size: str, batches: list[dict]) -> float:
     """Floating point operations of the products in one step, forward and backward, real tokens only."""
     from ernie_from_scratch.config import ErnieConfig
-    from ernie_from_scratch.planner.flops import step_flops
+    from ernie_from_scratch.dataset.collate import row_lengths
+    from ernie_from_scratch.planner.counts import step_flops
 
     config = ErnieConfig(**configuration(size, 0.1))
-    return statistics.mean(step_flops(config, batch) for batch in batches)
+    return statistics.mean(step_flops(config, row_lengths(b), len(b["masked_positions"])) for b in batches)
 
 
 def gemm_peak() -> float:

@@ -1,7 +1,7 @@
 """Run by Paddle's launcher as `plan_measure_parallel.py FOLDER`: memory of real parallel steps, for the planner.
 
-FOLDER/case.json holds {preset, rows, seq_len, asked, micro_batches, degrees, sharding_stage, …fields of the config};
-each process writes the bytes of its peak in the third step, by Paddle's allocator, to FOLDER/RANK.json.
+FOLDER/case.json holds {preset, rows, seq_len, num_predictions, micro_batches, degrees, sharding_stage, …fields of the
+config}; each process writes the peak bytes of its third step, by Paddle's allocator, to FOLDER/RANK.json.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 import ernie_from_scratch as efs  # isort: skip
 import paddle
 from paddle.base import core
-from plan_measure import made_up_batch
+from plan_measure import random_batch
 
 from ernie_from_scratch.objectives import MaskedLMWithPair
 from ernie_from_scratch.parallel.network import Float32, ParallelNetwork
@@ -21,7 +21,7 @@ from ernie_from_scratch.parallel.strategy import Strategy
 from ernie_from_scratch.training.optimizer import build_optimizer
 
 
-def measure(preset, rows, seq_len, asked, micro_batches, degrees, sharding_stage, **fields):
+def measure(preset, rows, seq_len, num_predictions, micro_batches, degrees, sharding_stage, **fields):
     paddle.distributed.init_parallel_env()
     strategy = Strategy.start(**degrees)
     before = core.host_memory_stat_current_value("Allocated", 0)
@@ -30,7 +30,7 @@ def measure(preset, rows, seq_len, asked, micro_batches, degrees, sharding_stage
     network = ParallelNetwork(model, strategy, MaskedLMWithPair(), sharding_stage)
     network.train()
     optimizer = parallel_optimizer(network, build_optimizer(network.model, 1e-4), sharding_stage)
-    batch = made_up_batch(config, rows, seq_len, asked) | {"attention_mask": None}
+    batch = random_batch(config, rows, seq_len, num_predictions) | {"attention_mask": None}
     batches = [batch] * micro_batches
     for _ in range(3):
         core.host_memory_stat_reset_peak_value("Allocated", 0)

@@ -1,4 +1,4 @@
-"""`ernie pretrain --dry_run`: true figures, nothing written, and the refusals of a real run."""
+"""`ernie pretrain --dry_run`: correct figures, nothing written, and the errors of a real run."""
 
 import math
 import re
@@ -25,9 +25,9 @@ def corpus(tmp_path_factory):
 @pytest.fixture(scope="module")
 def lines(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("out")
-    said = list(dry_run(run_settings(corpus, folder / "run", max_steps=200)))
+    printed = list(dry_run(run_settings(corpus, folder / "run", max_steps=200)))
     assert list(folder.iterdir()) == []
-    return said
+    return printed
 
 
 def line(lines, name):
@@ -70,21 +70,22 @@ def test_tokens_and_schedule_are_those_of_the_run(lines, corpus, tmp_path):
     for step, rate in named:
         assert float(rate) == pytest.approx(used[int(step)], rel=5e-3)
     again = list(dry_run(settings))
-    assert "would continue from model_200" in line(again, "run")
+    assert "would resume from model_200" in line(again, "run")
 
 
 def test_a_decoded_sample_of_each_split(lines):
     for split in ("train", "valid", "test"):
         place = lines.index(f"first sample of {split}:")
-        sample, asked = lines[place + 1].split(), lines[place + 2]
+        sample, masked = lines[place + 1].split(), lines[place + 2]
         assert sample[0] == "[CLS]" and sample[-1] == "[SEP]" and "[PAD]" not in sample
-        positions = [int(p) for p in re.findall(r"(\d+): ", asked)]
+        positions = [int(p) for p in re.findall(r"(\d+): ", masked)]
+        assert masked.startswith("  masked positions ")
         assert positions and {i for i, token in enumerate(sample) if token == "[MASK]"} <= set(positions)
         assert "pair label" in lines[place + 3]
 
 
-def test_memory_grows_as_it_should():
-    """The planner's figures (test_plan_memory_cpu.py measures them), for the settings of a run."""
+def test_memory_depends_on_the_settings_of_a_run():
+    """test_plan_memory_cpu.py compares the planner's figures with measured ones."""
 
     def memory(settings=None, **changes):
         chosen = dict(input_dir="i", output_dir="o", config_name="tiny", max_seq_len=128) | (settings or {})
@@ -98,8 +99,8 @@ def test_memory_grows_as_it_should():
     longer, more = memory({"max_seq_len": 256}), memory({"micro_batch_size": 16})
     assert longer.activations > more.activations  # as many tokens; attention grows with the square
     assert memory({"sharding_degree": 2}).optimizer == base.optimizer / 2
-    shared_out = memory({"sharding_degree": 2, "sharding_stage": 3})
-    assert shared_out.weights < base.weights and shared_out.optimizer < base.optimizer
+    sharded = memory({"sharding_degree": 2, "sharding_stage": 3})
+    assert sharded.weights < base.weights and sharded.optimizer < base.optimizer
     assert memory({"mp_degree": 2}).weights < base.weights and memory({"pp_degree": 2}).weights < base.weights
     assert memory(attention_probs_dropout_prob=0.0).total < base.total
 
@@ -126,6 +127,20 @@ def test_the_command(corpus, tmp_path, capsys):
         (dict(warmup_rate=0.9, decay_steps=3), "does not end before"),
     ],
 )
-def test_it_refuses_what_a_run_refuses(corpus, tmp_path, changes, message):
+def test_errors_are_those_of_a_run(corpus, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
         list(dry_run(run_settings(corpus, tmp_path / "run", **changes)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "processes", "message"),
+    [
+        (dict(mp_degree=4), 4, "--mp_degree 4 does not divide 2 attention heads"),
+        (dict(pp_degree=3), 3, "--pp_degree 3: each stage needs a layer, and there are 2"),
+        (dict(sharding_degree=2, sharding_stage=2), 2, "--sharding_stage 2: Paddle runs it on GPUs only"),
+    ],
+)
+def test_degrees_that_the_network_or_the_device_does_not_allow(corpus, tmp_path, changes, processes, message):
+    settings = run_settings(corpus, tmp_path / "run", device="cpu", global_batch_size=None, **changes)
+    with pytest.raises(UserError, match=message):
+        list(dry_run(settings, processes))

@@ -1,4 +1,4 @@
-"""`ernie plan` as it is typed."""
+"""The command `ernie plan`."""
 
 import json
 
@@ -53,7 +53,7 @@ def test_the_tables(capsys):
     wanted += ("activations with recompute", "tensor parallel", "sharding", "Not possible", "too much")
     for text in wanted:
         assert text in out
-    assert "in the machine's memory" in out, "the first plan sends its optimizer away"
+    assert "in host memory" in out, "the first plan offloads the optimizer state"
 
 
 def test_degrees_can_be_fixed(capsys):
@@ -69,7 +69,7 @@ def test_degrees_can_be_fixed(capsys):
 
 
 def test_nothing_fits(capsys):
-    """Exit code 1, and how much is missing."""
+    """Exit code 1, and by how much memory is exceeded."""
     argv = [*BIG]
     argv[argv.index("256")] = "8"
     assert main(argv) == 1
@@ -103,10 +103,13 @@ def test_explain(capsys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--config", "ernie_230"], "unknown model: ernie_230; did you mean ernie_230b?"),
+        (
+            ["--config", "ernie_230"],
+            "unknown model: ernie_230 (no config.json either); did you mean ernie_230b?",
+        ),
         (["--config", "no/config.json"], "no configuration: no/config.json"),
         (["--gpu", "v100"], "unknown GPU: v100"),
-        (["--gpus", "12"], "machines in part: --gpus 12"),
+        (["--gpus", "12"], "partly filled machine: --gpus 12"),
         (["--gpus", "many"], "invalid int value"),
         (["--precision", "bf16"], "no bf16: v100-32g"),
         (["--precision", "fp8"], "invalid choice"),
@@ -123,6 +126,6 @@ def test_mistakes_are_one_line(capsys, change, message):
     assert out == "" and err.count("\n") == 1 and err.startswith("error: ") and message in err
 
 
-def test_what_is_missing_is_named(capsys):
+def test_a_missing_flag_is_named(capsys):
     assert main(["plan", "--config", "ernie_base"]) == 2
     assert "error: --gpus is missing" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""GPUs by name and by file, and what is said about a bad file."""
+"""GPUs by name and from files, and errors about invalid files."""
 
 import json
 
@@ -21,7 +21,7 @@ def write(path, values):
 def test_every_gpu_has_a_source_and_plausible_numbers():
     for name, gpu in GPUS.items():
         assert gpu.name == name and "data sheet" in gpu.source
-        assert 100 < 1e3 * gpu.fp16_tflops / gpu.memory_gb_s < 400, "operations for each byte of memory"
+        assert 100 < 1e3 * gpu.fp16_tflops / gpu.memory_gb_s < 400, "FLOPs for each byte of memory traffic"
         assert gpu.nvlink(2) <= gpu.nvlink(8) and gpu.nvlink(8) > gpu.network_gb_s / 8
 
 
@@ -52,10 +52,10 @@ def test_a_bad_file_is_one_clear_line(tmp_path, change, message):
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_gpu(tmp_path):
+def test_unknown_gpus_and_unreadable_files(tmp_path):
     with pytest.raises(UserError, match="unknown GPU: a100; give one of v100-32g"):
         find_gpu("a100")
-    with pytest.raises(UserError, match="no description of a GPU"):
+    with pytest.raises(UserError, match="not a description of a GPU"):
         find_gpu(write(tmp_path / "list.yaml", "- 1"))
     with pytest.raises(UserError, match="not YAML or JSON"):
         find_gpu(write(tmp_path / "bad.yaml", "a: ["))
@@ -71,7 +71,7 @@ def test_v100_has_no_bf16():
 
 
 def test_clusters():
-    with pytest.raises(UserError, match="--gpus 12 is no multiple of --gpus_per_node 8"):
+    with pytest.raises(UserError, match="--gpus 12 is not a multiple of --gpus_per_node 8"):
         Cluster(GPUS["h200"], 12)
     with pytest.raises(UserError, match="--gpus is 0"):
         Cluster(GPUS["h200"], 0)

@@ -1,4 +1,4 @@
-"""Memory of a GPU: sums over ranks, what each way of saving saves, and the published figures of others."""
+"""Memory of a GPU: sums over ranks, what sharding, recompute and offload save, and a published table."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from ernie_from_scratch.config import ErnieConfig
 from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.parallel.pipeline import keep_stage
 from ernie_from_scratch.parallel.strategy import Strategy
-from ernie_from_scratch.planner import counts as planning
+from ernie_from_scratch.planner import counts
 from ernie_from_scratch.planner.job import Job, Layout, find_config
 from ernie_from_scratch.planner.memory import (
     GIB,
@@ -30,50 +30,47 @@ def memory(stage=0, **layout):
 def test_sixteen_bytes_a_parameter():
     """Rajbhandari et al. 2020, section 3.1: 2 + 2 + 12."""
     one = memory()
-    assert one.weights + one.gradients + one.optimizer == 16 * planning.total_parameters(LARGE)
+    assert one.weights + one.gradients + one.optimizer == 16 * counts.total_parameters(LARGE)
 
 
 @pytest.mark.parametrize("pp", [1, 2, 5, 24])
 @pytest.mark.parametrize("mp", [1, 2, 4])
-def test_the_parts_make_the_whole(mp, pp):
-    """Stages and tensor parallel ranks together hold all parameters; some are held by each rank, words at both ends."""
+def test_all_ranks_together_hold_all_parameters(mp, pp):
+    """Some are replicated on each tensor parallel rank, and the word embeddings are on the first and last stage."""
     held = mp * sum(stage_parameters(LARGE, mp, pp, stage) for stage in range(pp))
     twice = LARGE.vocab_size * LARGE.hidden_size if pp > 1 else 0
-    assert held >= planning.total_parameters(LARGE) + twice
-    assert held - planning.total_parameters(LARGE) - twice <= 0.03 * (mp - 1) * planning.total_parameters(
-        LARGE
-    )
+    assert held >= counts.total_parameters(LARGE) + twice
+    assert held - counts.total_parameters(LARGE) - twice <= 0.03 * (mp - 1) * counts.total_parameters(LARGE)
 
 
 @pytest.mark.parametrize("pp", [1, 2, 5])
-def test_stages_hold_what_the_pipeline_deals_them(pp):
-    """The network's own way of taking a stage out of a model, on layers without numbers."""
+def test_stage_parameters_are_those_of_the_pipeline(pp):
+    """Against the parameters of each stage as pipeline parallel builds it, with layers that hold no data."""
     config = ErnieConfig.preset("ernie-3.0-nano-zh", num_hidden_layers=7)
     for rank in range(pp):
         with paddle.LazyGuard():
             model = ErnieForPretraining(config)
-        place = Strategy(pp=pp, pp_rank=rank)
-        keep_stage(model, place)
+        keep_stage(model, Strategy(pp=pp, pp_rank=rank))
         assert sum(p.size for p in model.parameters()) == stage_parameters(config, 1, pp, rank)
 
 
-def test_sharding_stages_divide_one_thing_after_the_other():
+def test_sharding_stages_divide_optimizer_gradients_and_weights():
     none = memory()
     for stage, parts in ((1, ["optimizer"]), (2, ["optimizer", "gradients"])):
         some = memory(sharding_degree=8, sharding_stage=stage)
         for field in dataclasses.fields(some):
-            whole, part = getattr(none, field.name), getattr(some, field.name)
-            assert part == (whole / 8 if field.name in parts else whole)
+            size = getattr(none, field.name)
+            assert getattr(some, field.name) == (size / 8 if field.name in parts else size)
     assert none.weights / 8 < memory(sharding_degree=8, sharding_stage=3).weights < none.weights / 3
 
 
 def test_recompute_and_offload():
-    whole, again = memory(micro_batch_size=4), memory(micro_batch_size=4, recompute=True)
-    assert again.activations < 0.15 * whole.activations
-    assert again.activations > 24 * planning.layer_input(LARGE, 4, 512)
-    away = Layout(offload=True)
-    assert stage_memory(JOB, away, 0).optimizer == 0
-    assert host_memory(JOB, away) == memory().optimizer and host_memory(JOB, Layout()) == 0
+    kept, again = memory(micro_batch_size=4), memory(micro_batch_size=4, recompute=True)
+    assert again.activations < 0.15 * kept.activations
+    assert again.activations > 24 * counts.layer_input(LARGE, 4, 512)
+    offloaded = Layout(offload=True)
+    assert stage_memory(JOB, offloaded, 0).optimizer == 0
+    assert host_memory(JOB, offloaded) == memory().optimizer and host_memory(JOB, Layout()) == 0
 
 
 def test_the_first_stage_is_the_fullest():

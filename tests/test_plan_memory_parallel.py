@@ -11,16 +11,16 @@ from ernie_from_scratch.planner.memory_cpu import cpu_memory
 
 WORKER = Path(__file__).with_name("plan_measure_parallel.py")
 SIZES = {
-    "small": {"preset": "tiny", "rows": 8, "seq_len": 128, "asked": 152, "num_hidden_layers": 4},
+    "small": {"preset": "tiny", "rows": 8, "seq_len": 128, "num_predictions": 152, "num_hidden_layers": 4},
     "wide": {
         "preset": "tiny",
         "rows": 2,
         "seq_len": 64,
-        "asked": 19,
+        "num_predictions": 19,
         "hidden_size": 256,
         "intermediate_size": 1024,
     },
-    "long": {"preset": "tiny", "rows": 2, "seq_len": 512, "asked": 150, "num_attention_heads": 8},
+    "long": {"preset": "tiny", "rows": 2, "seq_len": 512, "num_predictions": 150, "num_attention_heads": 8},
 }
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
@@ -37,7 +37,7 @@ def test_within_ten_percent(size, degrees, tmp_path):
     fields = {
         name: case[name]
         for name in case.keys()
-        - {"preset", "rows", "seq_len", "asked", "micro_batches", "degrees", "sharding_stage"}
+        - {"preset", "rows", "seq_len", "num_predictions", "micro_batches", "degrees", "sharding_stage"}
     }
     config = ErnieConfig.preset(case["preset"], **fields)
     for rank in (0, 1):
@@ -46,12 +46,12 @@ def test_within_ten_percent(size, degrees, tmp_path):
             config,
             case["rows"],
             case["seq_len"],
-            case["asked"],
+            case["num_predictions"],
             mp_degree=degrees.get("mp", 1),
             pp_degree=degrees.get("pp", 1),
             stage=found["stage"],
             micro_batches=4,
-            shares=degrees.get("sharding", 1),
+            sharding_degree=degrees.get("sharding", 1),
         )
         print(size, degrees, rank, f"{predicted.total / found['peak'] - 1:+.1%}", predicted, found["peak"])
         assert predicted.total == pytest.approx(found["peak"], rel=0.1)

@@ -1,11 +1,11 @@
-"""The time model: Megatron-LM's published speeds, and how time moves with what causes it."""
+"""The time model: against Megatron-LM's published speeds, and how its parts depend on the layout."""
 
 import dataclasses
 
 import pytest
 
 from ernie_from_scratch.config import ErnieConfig
-from ernie_from_scratch.planner import counts as planning
+from ernie_from_scratch.planner import counts
 from ernie_from_scratch.planner import step_time as plan_time
 from ernie_from_scratch.planner.hardware import GPUS, Cluster
 from ernie_from_scratch.planner.job import Job, Layout, find_config
@@ -47,10 +47,10 @@ def test_megatron_within_25_percent(billions, heads, hidden, layers, mp, pp, gpu
         vocab_size=51200, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
         intermediate_size=4 * hidden, max_position_embeddings=2048, type_vocab_size=0,
     )  # fmt: skip
-    assert planning.total_parameters(config) == pytest.approx(billions * 1e9, rel=0.03)
-    job, cluster = Job(config, batch, 2048, asked_share=1.0), Cluster(GPUS["a100-80g"], gpus)
+    assert counts.total_parameters(config) == pytest.approx(billions * 1e9, rel=0.03)
+    job, cluster = Job(config, batch, 2048, masked_lm_prob=1.0), Cluster(GPUS["a100-80g"], gpus)
     layouts = [Layout(gpus // mp // pp, 1, mp, pp, rows, recompute=True) for rows in (1, 2, 4, 8, 16)]
-    plans = [Plan(job, cluster, layout) for layout in layouts if not layout.misfit(job)]
+    plans = [Plan(job, cluster, layout) for layout in layouts if not layout.invalid_reason(job)]
     fastest = min(plan.step_seconds for plan in plans if plan.feasible)
     predicted = megatron_flops(heads, hidden, layers, batch) / fastest / gpus / 1e12
     assert predicted == pytest.approx(published, rel=0.25)
@@ -69,44 +69,44 @@ def test_the_parts_make_the_total():
     one = time(dp_degree=8, mp_degree=2, pp_degree=4, micro_batch_size=4, recompute=True, offload=True)
     parts = [getattr(one, field.name) for field in dataclasses.fields(one) if field.name != "messages"]
     assert min(parts) > 0 and one.total == pytest.approx(sum(parts))
-    assert {message.dimension for message in one.messages} == {"mp", "pp", "dp", "tied words", "offload"}
+    assert {message.dimension for message in one.messages} == {"mp", "pp", "dp", "tied embeddings", "offload"}
 
 
-def test_nothing_is_sent_alone():
-    alone = time(micro_batch_size=8)
-    assert alone.messages == () and alone.bubble == alone.tensor_parallel == alone.pipeline == 0
+def test_one_gpu_sends_nothing():
+    one = time(micro_batch_size=8)
+    assert one.messages == () and one.bubble == one.tensor_parallel == one.pipeline == 0
 
 
-def test_more_micro_batches_less_bubble_but_slower_products():
+def test_more_micro_batches_mean_less_bubble_but_slower_products():
     layouts = [time(dp_degree=8, pp_degree=8, micro_batch_size=rows) for rows in (1, 2, 4, 8)]
     assert [t.bubble for t in layouts] == sorted(t.bubble for t in layouts)
     assert [t.compute for t in layouts] == sorted((t.compute for t in layouts), reverse=True)
 
 
 def test_recompute_costs_one_more_forward():
-    """A third of a step's computation for products, 3 of 4 for passes over memory."""
+    """A third of a step's matrix products; 3 of 7 passes over memory."""
     one = time(dp_degree=64, micro_batch_size=8, recompute=True)
     assert one.recompute / one.compute == pytest.approx(1 / 3, rel=0.15)
 
 
 def test_large_micro_batches_are_up_to_1_3_times_as_fast():
     """Narayanan et al. 2021, section 3.4."""
-    slow, fast = (plan_time.product_speed(GPUS["a100-80g"], "fp16", rows * 2048) for rows in (1, 16))
+    slow, fast = (plan_time.matmul_speed(GPUS["a100-80g"], "fp16", rows * 2048) for rows in (1, 16))
     assert fast / slow == pytest.approx(1.3, abs=0.05)
     assert fast < 0.8 * 312e12
 
 
-def test_a_group_inside_a_machine_uses_nvlink_and_one_outside_shares_the_network():
+def test_groups_inside_a_machine_use_nvlink_and_others_share_the_network():
     gpu = GPUS["v100-32g"]
     cluster = Cluster(gpu, 256)
     assert cluster.link(1, 2) == ("nvlink", 50e9) and cluster.link(1, 8) == ("nvlink", 150e9)
     assert cluster.link(2, 4) == ("nvlink", 100e9), "mp 2 x sharding 4 fill one machine"
-    assert cluster.link(8, 32) == ("network", 50e9 / 8), "eight groups leave the machine side by side"
+    assert cluster.link(8, 32) == ("network", 50e9 / 8), "eight groups share the machine's network"
     assert cluster.link(4, 4) == ("network", 50e9 / 4), "two members in each machine"
-    assert cluster.link(1, 16) == ("network", 50e9), "one group holds the whole machine"
-    assert cluster.link(1, 6)[0] == "network", "ranks 6 to 11 lie in two machines"
+    assert cluster.link(1, 16) == ("network", 50e9), "one group has all GPUs of the machine"
+    assert cluster.link(1, 6)[0] == "network", "ranks 6 to 11 are on two machines"
     assert Cluster(gpu, 6).link(1, 6)[0] == Cluster(gpu, 8).link(4, 2)[0] == "nvlink", (
-        "there is but one machine"
+        "there is only one machine"
     )
 
 

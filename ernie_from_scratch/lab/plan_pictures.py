@@ -34,10 +34,10 @@ def plan_picture(plan: Plan, theme: Theme = LIGHT):
         f"dp {layout.dp_degree} x sharding {layout.sharding_degree} x mp {layout.mp_degree} x pp {layout.pp_degree}, "
         f"micro batch {layout.micro_batch_size}"
     )
-    if plan.misfit:
+    if plan.invalid_reason:
         figure, (ax,) = new_figure(theme, 9.0, 1.2)
         ax.axis("off")
-        ax.text(0, 0.5, f"{title}\n{plan.misfit}", color=theme.ink, fontsize=11, va="center")
+        ax.text(0, 0.5, f"{title}\n{plan.invalid_reason}", color=theme.ink, fontsize=11, va="center")
         return figure
     figure, (left, right) = new_figure(theme, 9.0, 3.8, columns=2, width_ratios=(3, 2))
     stages = plan.stages()

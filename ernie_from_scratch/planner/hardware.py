@@ -1,41 +1,42 @@
-"""GPUs and the links between them, from their vendors' data sheets or from a file of the user's."""
+"""GPUs and the links between them, from the vendors' data sheets or from a file that the user gives."""
 
 import dataclasses
-import difflib
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.config.base import nearest_choice
 
 PRECISIONS = ("fp16", "bf16")
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU and its share of a machine. Bandwidths are in one direction, in GB/s (1e9 bytes)."""
+    """One GPU and its links. Bandwidths are in one direction, in GB/s (1e9 bytes)."""
 
     name: str
     memory_gib: float
-    fp16_tflops: float  # dense products with float32 sums, 1e12 operations a second
-    bf16_tflops: float  # 0: the GPU cannot
+    fp16_tflops: float  # dense matrix products accumulated in float32, 1e12 FLOP/s
+    bf16_tflops: float  # 0: not supported
     memory_gb_s: float
-    nvlink_gb_s: dict  # size of a group inside one machine -> what each of its GPUs can send to the others
-    network_gb_s: float  # of a whole machine, all its network cards together
-    host_gb_s: float  # between a GPU and the machine's own memory
+    nvlink_gb_s: dict[int, float]  # size of a group in one machine -> bandwidth of each GPU to the others
+    network_gb_s: float  # of one machine, all its network cards together
+    host_gb_s: float  # between a GPU and host memory
     source: str
 
-    def peak_flops(self, precision):
-        """Operations per second; UserError when the GPU does not compute in `precision`."""
+    def peak_flops(self, precision: str) -> float:
+        """Peak FLOP/s of the data sheet; UserError when the GPU does not support `precision`."""
         if precision not in PRECISIONS:
             raise UserError(f"unknown precision: {precision}; known: {', '.join(PRECISIONS)}")
         tflops = self.fp16_tflops if precision == "fp16" else self.bf16_tflops
         if not tflops:
-            raise UserError(f"no {precision}: {self.name} does not compute in it; give --precision fp16")
+            raise UserError(f"no {precision}: {self.name} does not support it; give --precision fp16")
         return tflops * 1e12
 
-    def nvlink(self, group):
-        """GB/s that each GPU of a group of `group` inside one machine can send; the next larger group's if unknown."""
+    def nvlink(self, group: int) -> float:
+        """GB/s of each GPU of a group of this size in one machine; of an unknown size: that of the next larger one."""
         fitting = [size for size in sorted(self.nvlink_gb_s) if size >= group]
         return self.nvlink_gb_s[fitting[0] if fitting else max(self.nvlink_gb_s)]
 
@@ -65,11 +66,11 @@ GPUS = {
 }  # fmt: skip
 
 
-def find_gpu(name):
+def find_gpu(name: str) -> Gpu:
     """The GPU called `name`, or the one that the YAML or JSON file `name` describes.
 
     Raises:
-        UserError: neither a known name nor a file; a file with a missing, unknown or impossible entry.
+        UserError: neither a known name nor a file; a file with a missing, unknown or invalid entry.
     """
     if name in GPUS:
         return GPUS[name]
@@ -82,8 +83,8 @@ def find_gpu(name):
     return read_gpu(path)
 
 
-def read_gpu(path):
-    """A `Gpu` from a YAML or JSON file with its fields; `nvlink_gb_s` may be one number; `source` may be left out."""
+def read_gpu(path: Path) -> Gpu:
+    """A `Gpu` from a YAML or JSON file of its fields. Optional: `name`, `source`; `nvlink_gb_s` may be one number."""
     import yaml
 
     try:
@@ -92,61 +93,62 @@ def read_gpu(path):
         raise UserError(f"not YAML or JSON: {path}; {' '.join(str(error).split())}") from None
     known = [field.name for field in dataclasses.fields(Gpu)]
     if not isinstance(values, dict):
-        raise UserError(f"no description of a GPU: {path}; give {', '.join(known)}, one `name: value` a line")
-    values = {"name": path.stem, "source": str(path), **values}
+        raise UserError(
+            f"not a description of a GPU: {path}; give {', '.join(known)}, one `name: value` a line"
+        )
+    values: dict[str, Any] = {"name": path.stem, "source": str(path), **values}
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-            raise UserError(f"unknown key: {key} in {path}; {hint}")
+            raise UserError(f"unknown key: {key} in {path}; {nearest_choice(str(key), known)}")
     for key in known:
         if key not in values:
             raise UserError(f"{key} is missing in {path}; see the GPUs of `ernie plan --explain` for units")
         if key not in ("name", "source", "nvlink_gb_s"):
-            values[key] = _number(values[key], key, path, zero=key == "bf16_tflops")
+            values[key] = _positive(values[key], key, path, zero=key == "bf16_tflops")
     links = values["nvlink_gb_s"]
     if not isinstance(links, dict):
         links = {8: links}
-    # JSON's keys are texts
+    # keys are strings in JSON
     links = {int(size) if str(size).isdigit() else size: speed for size, speed in links.items()}
     if not links or not all(type(size) is int and size > 1 for size in links):
         raise UserError(
             f"wrong value: nvlink_gb_s in {path}; give a number, or `2: 50` for each size of a group"
         )
-    values["nvlink_gb_s"] = {size: _number(speed, "nvlink_gb_s", path) for size, speed in links.items()}
-    return Gpu(**values | {"name": str(values["name"]), "source": str(values["source"])})
+    values["nvlink_gb_s"] = {size: _positive(speed, "nvlink_gb_s", path) for size, speed in links.items()}
+    values |= {"name": str(values["name"]), "source": str(values["source"])}
+    return Gpu(**values)
 
 
-def _number(value, key, path, zero=False):
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or value < 0 or (value == 0 and not zero):
+def _positive(value: Any, key: str, path: Path, zero: bool = False) -> float:
+    valid = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not valid or value < 0 or (value == 0 and not zero):
         raise UserError(f"wrong value: {key} is {value!r} in {path}; give a number above 0")
     return float(value)
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """`gpus` equal GPUs, `gpus_per_node` in each machine. UserError when a machine of several is filled in part."""
+    """`gpus` equal GPUs, `gpus_per_node` in each machine. UserError if one of several machines is partly filled."""
 
     gpu: Gpu
     gpus: int
     gpus_per_node: int = 8
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("gpus", "gpus_per_node"):
             if getattr(self, name) < 1:
                 raise UserError(f"too small: --{name} is {getattr(self, name)}; give 1 or more")
         if self.gpus > self.gpus_per_node and self.gpus % self.gpus_per_node:
             raise UserError(
-                f"machines in part: --gpus {self.gpus} is no multiple of --gpus_per_node {self.gpus_per_node}; "
-                "give a multiple of it"
+                f"partly filled machine: --gpus {self.gpus} is not a multiple of --gpus_per_node "
+                f"{self.gpus_per_node}; give a multiple"
             )
 
-    def link(self, stride, size):
-        """("nvlink" or "network", bytes per second) that each GPU of a group has for a ring through the group.
+    def link(self, stride: int, size: int) -> tuple[str, float]:
+        """("nvlink" or "network", bytes per second of each GPU) for a ring through a group of `size` GPUs.
 
-        The group's members are `stride` ranks apart, and ranks fill one machine after the other. A group that
-        leaves its machine shares the machine's network with the groups that leave it beside it.
+        The ranks of the group are `stride` apart, and ranks fill one machine after the other. Groups that span machines
+        share the network of each machine.
         """
         nvlink = self.gpu.nvlink(size) * 1e9
         span = stride * size

@@ -1,11 +1,14 @@
-"""All ways to spread a job over a cluster, the fastest that fits first, and why the others are not."""
+"""All ways to divide a job among the GPUs of a cluster, the fastest that fits first, with reasons for the order."""
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.planner.counts import step_flops
+from ernie_from_scratch.parallel.degrees import check_product, check_sharding_stage
+from ernie_from_scratch.planner.counts import full_batch_flops
 from ernie_from_scratch.planner.hardware import Cluster
 from ernie_from_scratch.planner.job import Job, Layout, divisors
 from ernie_from_scratch.planner.memory import (
@@ -19,95 +22,97 @@ from ernie_from_scratch.planner.memory import (
 from ernie_from_scratch.planner.step_time import StepTime, step_time
 
 LARGEST_MICRO_BATCH = 64
-SHORT = {"recompute": "recomputation", "tensor_parallel": "tensor parallel messages", "bubble": "pipeline bubble",
-         "pipeline": "pipeline messages", "synchronization": "gradient synchronization", "optimizer": "optimizer",
-         "compute": "computation"}  # fmt: skip
+PART_NAMES = {
+    "recompute": "recomputation", "tensor_parallel": "mp communication", "bubble": "pipeline bubble",
+    "pipeline": "pp communication", "synchronization": "gradient synchronization", "optimizer": "optimizer",
+    "compute": "computation",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A layout with what it would need and take. `misfit` says why it cannot be divided so; then only that is known."""
+    """A layout with its memory and time. Nothing else is known of one with an `invalid_reason`."""
 
     job: Job
     cluster: Cluster
     layout: Layout
-    misfit: str = ""
+    invalid_reason: str = ""
 
     @cached_property
     def fullest(self) -> tuple[int, Memory]:
-        """The stage that needs most memory, and its memory."""
+        """(stage, `Memory`) of the stage that needs most memory."""
         return fullest_stage(self.job, self.layout)
 
     @property
-    def memory_gib(self):
-        """Of the fullest GPU, in GiB."""
+    def memory_gib(self) -> float:
+        """Memory of the fullest GPU."""
         return self.fullest[1].total / GIB
 
     @property
-    def available_gib(self):
+    def available_gib(self) -> float:
+        """Memory of a GPU without what plans leave free."""
         return self.cluster.gpu.memory_gib - RESERVED / GIB
 
     @property
-    def feasible(self):
-        return not self.misfit and self.memory_gib <= self.available_gib
+    def feasible(self) -> bool:
+        return not self.invalid_reason and self.memory_gib <= self.available_gib
 
     @cached_property
     def time(self) -> StepTime:
         return step_time(self.job, self.layout, self.cluster)
 
     @property
-    def step_seconds(self):
+    def step_seconds(self) -> float:
         return self.time.total
 
     @property
-    def tokens_per_second(self):
+    def tokens_per_second(self) -> float:
         return self.job.tokens / self.step_seconds
 
     @property
-    def mfu(self):
-        """Model FLOP/s utilization: without what is computed twice, over the data sheet's peak (PaLM, appendix B)."""
-        flops = step_flops(
-            self.job.config, self.job.global_batch_size, self.job.max_seq_len, self.job.asked_share
-        )
-        return flops / self.step_seconds / self.layout.gpus / self.cluster.gpu.peak_flops(self.job.precision)
+    def mfu(self) -> float:
+        """Model FLOPs utilization: FLOP/s without recomputation over the data sheet's peak (PaLM, appendix B)."""
+        job = self.job
+        flops = full_batch_flops(job.config, job.global_batch_size, job.max_seq_len, job.masked_lm_prob)
+        return flops / self.step_seconds / self.layout.gpus / self.cluster.gpu.peak_flops(job.precision)
 
-    def days(self, tokens):
+    def days(self, tokens: float) -> float:
         return tokens / self.tokens_per_second / 86400
 
-    def cost_per_million_tokens(self, price_per_gpu_hour):
+    def cost_per_million_tokens(self, price_per_gpu_hour: float) -> float:
         return self.layout.gpus * price_per_gpu_hour / 3600 / self.tokens_per_second * 1e6
 
-    def stages(self):
+    def stages(self) -> list[Memory]:
         """`Memory` of each pipeline stage."""
         return [stage_memory(self.job, self.layout, n) for n in range(self.layout.pp_degree)]
 
-    def reason(self, best=None):
-        """Why not to take this plan: what is missing and by how much, or what makes it slower than `best`."""
-        if self.misfit:
-            return self.misfit
+    def reason(self, best: "Plan | None" = None) -> str:
+        """Why the plan is impossible, by how much its memory is exceeded, or what makes it slower than `best`."""
+        if self.invalid_reason:
+            return self.invalid_reason
         if not self.feasible:
-            return self._missing()
+            return self._memory_excess()
         if best is None or best is self:
             return "fastest that fits"
         slower = self.step_seconds / best.step_seconds - 1
-        more = {name: getattr(self.time, name) - getattr(best.time, name) for name in SHORT}
-        worst = max(more, key=more.get)
+        more = {name: getattr(self.time, name) - getattr(best.time, name) for name in PART_NAMES}
+        worst = max(more, key=lambda name: more[name])
         rest = sum(more.values()) - more[worst]
-        return f"{slower:.1%} slower: {SHORT[worst]} {more[worst]:+.3g} s, the rest {rest:+.3g} s"
+        return f"{slower:.1%} slower: {PART_NAMES[worst]} {more[worst]:+.3g} s, the rest {rest:+.3g} s"
 
-    def _missing(self):
+    def _memory_excess(self) -> str:
         stage, memory = self.fullest
         parts = {field.name: getattr(memory, field.name) / GIB for field in dataclasses.fields(memory)}
         named = ", ".join(f"{name} {size:.1f}" for name, size in parts.items() if size >= 0.05)
         over = f"{self.memory_gib - self.available_gib:.1f} GiB too much on stage {stage}"
         return f"{over}: {named} make {self.memory_gib:.1f} of {self.available_gib:.1f}"
 
-    def to_dict(self, best=None):
-        """The entries that `ernie plan --json` prints; numbers that cannot be known are None."""
+    def to_dict(self, best: "Plan | None" = None) -> dict[str, Any]:
+        """The entries that `ernie plan --json` prints; unknown numbers are None."""
         layout = dataclasses.asdict(self.layout)
-        if self.misfit:
+        if self.invalid_reason:
             known = dict.fromkeys(("memory_gib", "step_seconds", "tokens_per_second", "mfu"))
-            return layout | known | {"feasible": False, "reason": self.misfit}
+            return layout | known | {"feasible": False, "reason": self.invalid_reason}
         stage, memory = self.fullest
         seconds = {
             field.name: getattr(self.time, field.name)
@@ -131,28 +136,28 @@ class Plan:
         }
 
 
-def search(job, cluster):
-    """All `Plan`s for the job, best first: those that fit by step time, then the others by what they lack.
+def search(job: Job, cluster: Cluster) -> list[Plan]:
+    """All `Plan`s for the job, best first: those that fit by step time, then the others by memory.
 
-    For each product of degrees that uses every GPU, and each micro batch of 1, 2, 4 … rows, the fastest way of saving
-    memory that fits stands in the list; where none fits, the one that needs least. Sharding stages 2 and 3 are tried
-    without a pipeline only: with one, each micro batch would send whole gradients or weights.
+    There is one for each product of degrees that uses every GPU and each micro batch of 1, 2, 4 … rows: the fastest of
+    the ways to save memory that fits; if none fits, the one that needs least memory. Sharding stages 2 and 3 are tried
+    where the trainer has them: without tensor and pipeline parallel.
 
     Raises:
-        UserError: the GPU does not compute in the job's precision.
+        UserError: the GPU does not support the job's precision.
     """
     cluster.gpu.peak_flops(job.precision)
     return sorted((best_variant(job, cluster, layout) for layout in layouts(job, cluster)), key=_order)
 
 
-def _order(plan):
+def _order(plan: Plan) -> tuple[int, float, float]:
     if plan.feasible:
         return (0, plan.step_seconds, -plan.layout.sharding_degree)
-    return (2, 0, 0) if plan.misfit else (1, plan.memory_gib, 0)
+    return (2, 0, 0) if plan.invalid_reason else (1, plan.memory_gib, 0)
 
 
-def layouts(job, cluster):
-    """Degrees whose product is the number of GPUs, times sizes of a micro batch."""
+def layouts(job: Job, cluster: Cluster) -> Iterator[Layout]:
+    """Each product of degrees that is the number of GPUs, with each micro batch."""
     gpus = cluster.gpus
     for mp in divisors(gpus):
         for pp in divisors(gpus // mp):
@@ -166,20 +171,18 @@ def layouts(job, cluster):
                     rows *= 2
 
 
-def best_variant(job, cluster, layout):
+def best_variant(job: Job, cluster: Cluster, layout: Layout) -> Plan:
     """The `Plan` with recompute, sharding stage and offload chosen."""
-    misfit = layout.misfit(job)
-    if misfit:
-        return Plan(job, cluster, layout, misfit)
-    # stages 2 and 3 as `check_sharding` lets them run
-    uncut = layout.pp_degree == layout.mp_degree == 1 and layout.sharding_degree > 1
+    reason = layout.invalid_reason(job)
+    if reason:
+        return Plan(job, cluster, layout, reason)
     savings = [
         dict(sharding_stage=stage, recompute=again, offload=offload)
         for again in (False, True)
-        for stage in ((1, 2) if uncut and layout.dp_degree == 1 else (1,))
+        for stage in ((1, 2) if _allows_stage(layout, 2) else (1,))
         for offload in (False, True)
     ]
-    if uncut:
+    if _allows_stage(layout, 3):
         savings.append(dict(sharding_stage=3, recompute=True))
     variants = [Plan(job, cluster, dataclasses.replace(layout, **saving)) for saving in savings]
     fitting = [plan for plan in variants if plan.feasible]
@@ -188,19 +191,24 @@ def best_variant(job, cluster, layout):
     return min(variants, key=lambda plan: plan.memory_gib)
 
 
-def best_of_each(plans):
-    """The first plan of each way to cut the network (mp x pp): its best split of the rest, and best micro batch."""
-    seen, first = set(), []
+def _allows_stage(layout: Layout, sharding_stage: int) -> bool:
+    try:
+        check_sharding_stage(sharding_stage, False, *layout.degrees, on_cpu=False)
+    except UserError:
+        return False
+    return True
+
+
+def best_of_each(plans: Sequence[Plan]) -> list[Plan]:
+    """The first plan for each way to divide the network (mp x pp)."""
+    first = {}
     for plan in plans:
-        cut = (plan.layout.mp_degree, plan.layout.pp_degree)
-        if cut not in seen:
-            seen.add(cut)
-            first.append(plan)
-    return first
+        first.setdefault((plan.layout.mp_degree, plan.layout.pp_degree), plan)
+    return list(first.values())
 
 
-def with_fixed(plans, **fixed):
-    """The plans whose layout has these values; None fixes nothing.
+def with_fixed(plans: Sequence[Plan], **fixed: int | None) -> list[Plan]:
+    """The plans whose layout has these values; None: any value.
 
     Raises:
         UserError: no plan has them.
@@ -213,36 +221,34 @@ def with_fixed(plans, **fixed):
         gpus = plans[0].cluster.gpus
         named = ", ".join(f"--{name} {value}" for name, value in fixed.items())
         raise UserError(
-            f"no such plan: {named}; the product of the degrees must be the {gpus} GPUs, the micro batch a power of 2 "
-            f"that leaves each GPU a row, at most {LARGEST_MICRO_BATCH}"
+            f"no such plan: {named}; the product of the degrees must be the {gpus} GPUs, the micro batch a power of 2, "
+            f"at most {LARGEST_MICRO_BATCH}, with which the global batch has a row for each GPU"
         )
     return found
 
 
-def one_plan(job, cluster, layout):
-    """The `Plan` of exactly this layout.
+def one_plan(job: Job, cluster: Cluster, layout: Layout) -> Plan:
+    """The `Plan` of this layout.
 
     Raises:
-        UserError: its degrees do not make the cluster's GPUs.
+        UserError: the product of its degrees is not the number of GPUs.
     """
-    if layout.gpus != cluster.gpus:
-        raise UserError(
-            f"degrees do not fit: dp {layout.dp_degree} x sharding {layout.sharding_degree} x mp {layout.mp_degree} x "
-            f"pp {layout.pp_degree} = {layout.gpus}, the cluster has {cluster.gpus} GPUs; change one of them"
-        )
-    return Plan(job, cluster, layout, layout.misfit(job))
+    check_product(*layout.degrees, available=cluster.gpus, advice="change one of them", unit="GPU")
+    return Plan(job, cluster, layout, layout.invalid_reason(job))
 
 
-def to_dicts(plans, tokens=None, price_per_gpu_hour=None):
-    """What `ernie plan --json` prints of plans that are sorted best first."""
+def to_dicts(
+    plans: Sequence[Plan], tokens: float | None = None, price_per_gpu_hour: float | None = None
+) -> list[dict[str, Any]]:
+    """What `ernie plan --json` prints of plans in the order of `search`."""
     rows = []
     for plan in plans:
         row = plan.to_dict(plans[0] if plans[0].feasible else None)
         if tokens:
-            row["days"] = None if plan.misfit else plan.days(tokens)
+            row["days"] = None if plan.invalid_reason else plan.days(tokens)
         if price_per_gpu_hour:
             row["cost_per_million_tokens"] = (
-                None if plan.misfit else plan.cost_per_million_tokens(price_per_gpu_hour)
+                None if plan.invalid_reason else plan.cost_per_million_tokens(price_per_gpu_hour)
             )
         rows.append(row)
     return rows

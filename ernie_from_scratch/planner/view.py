@@ -1,18 +1,29 @@
-"""Plans in the terminal: the best ones, the first in detail, and why the others are not possible."""
+"""Plans in the terminal: the best ones, the first one in detail, and why the others are impossible."""
 
 import dataclasses
+from collections.abc import Sequence
 
+from rich.console import Console
 from rich.table import Table
 
-from ernie_from_scratch.planner import counts as planning
-from ernie_from_scratch.planner.memory import GIB, RESERVED, activations, host_memory
+from ernie_from_scratch.planner.counts import total_parameters
+from ernie_from_scratch.planner.hardware import Cluster
+from ernie_from_scratch.planner.job import Job, Layout
+from ernie_from_scratch.planner.memory import GIB, RESERVED, host_memory, stage_activations
+from ernie_from_scratch.planner.search import Plan
 
 DEGREES = (("dp", "dp_degree"), ("sharding", "sharding_degree"), ("mp", "mp_degree"), ("pp", "pp_degree"),
            ("micro batch", "micro_batch_size"))  # fmt: skip
 
 
-def show(plans, console, top=10, tokens=None, price=None):
-    """Prints the `top` best of `plans` (best first), the first with its parts, and as many of those that do not fit."""
+def show(
+    plans: Sequence[Plan],
+    console: Console,
+    top: int = 10,
+    tokens: float | None = None,
+    price: float | None = None,
+) -> None:
+    """Print the `top` best of `plans` (best first), details of the first one, and as many of those that do not fit."""
     job, cluster = plans[0].job, plans[0].cluster
     console.print(heading(job, cluster), soft_wrap=True)
     fitting = [plan for plan in plans if plan.feasible]
@@ -22,42 +33,43 @@ def show(plans, console, top=10, tokens=None, price=None):
         console.print(memory_by_stage(fitting[0]))
         console.print(_seconds(fitting[0]), _messages(fitting[0]))
     else:
-        console.print("[bold]No plan fits.[/bold] Below is what the nearest lack.")
-        if not others[0].misfit:
+        console.print("[bold]No plan fits.[/bold] The nearest ones:")
+        if not others[0].invalid_reason:
             console.print(memory_by_stage(others[0]))
     if others:
         console.print(_impossible(others[:top], len(others)))
 
 
-def heading(job, cluster):
+def heading(job: Job, cluster: Cluster) -> str:
+    """Network, batch and cluster, a line each."""
     config, gpu = job.config, cluster.gpu
     layers = f"{config.num_hidden_layers} layers x {config.hidden_size:,}, {config.num_attention_heads} heads"
     batch = f"{job.global_batch_size:,} rows x {job.max_seq_len} tokens a step in {job.precision}"
-    usable = f"{gpu.memory_gib - RESERVED / GIB:g} of {gpu.memory_gib:g} GiB to plan with"
+    usable = f"{gpu.memory_gib - RESERVED / GIB:g} of {gpu.memory_gib:g} GiB usable"
     machines = f"{cluster.gpus} x {gpu.name}, {cluster.gpus_per_node} in a machine, {usable}"
-    return f"{planning.total_parameters(config):,} parameters: {layers}\n{batch}\n{machines}\n"
+    return f"{total_parameters(config):,} parameters: {layers}\n{batch}\n{machines}\n"
 
 
-def saving(layout):
-    """What is done to save memory, in words."""
+def saving(layout: Layout) -> str:
+    """The ways to save memory that the layout uses."""
     words = ["recompute"] if layout.recompute else []
     words += [f"stage {layout.sharding_stage}"] if layout.sharding_stage > 1 else []
     return ", ".join(words + (["offload"] if layout.offload else [])) or "-"
 
 
-def _table(title, *columns):
+def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in columns:
-        text = column in ("saving", "reason", "link", "part", "dimension")
-        table.add_column(column, justify="left" if text else "right", overflow="fold")
+        is_text = column in ("saving", "reason", "link", "part", "dimension")
+        table.add_column(column, justify="left" if is_text else "right", overflow="fold")
     return table
 
 
-def _degrees(plan):
+def _degrees(plan: Plan) -> list[str]:
     return [str(getattr(plan.layout, name)) for _, name in DEGREES]
 
 
-def _ranking(plans, count, tokens, price):
+def _ranking(plans: list[Plan], count: int, tokens: float | None, price: float | None) -> Table:
     more = (["days"] if tokens else []) + (["price / M tokens"] if price else [])
     columns = ["", *(name for name, _ in DEGREES), "saving", "GiB", "s / step", "tokens/s", "MFU"]
     columns += [*more, "reason"]
@@ -71,40 +83,40 @@ def _ranking(plans, count, tokens, price):
     return table
 
 
-def memory_by_stage(plan):
-    """Table: GiB of a GPU of each stage; stages with the same memory share a row."""
+def memory_by_stage(plan: Plan) -> Table:
+    """GiB of a GPU of each stage; consecutive stages with the same memory are one row."""
     columns = ["stage", "weights", "gradients", "optimizer", "activations", "total"]
-    columns += ["activations with recompute", "and without"]
+    columns += ["activations with recompute", "without recompute"]
     which = "first" if plan.feasible else "nearest"
     table = _table(f"\nMemory of the {which} plan by pipeline stage, GiB a GPU", *columns)
     both = [dataclasses.replace(plan.layout, recompute=again) for again in (True, False)]
     rows = []
     for stage, memory in enumerate(plan.stages()):
         sizes = [getattr(memory, field.name) for field in dataclasses.fields(memory)]
-        sizes += [memory.total, *(activations(plan.job, layout, stage) for layout in both)]
+        sizes += [memory.total, *(stage_activations(plan.job, layout, stage) for layout in both)]
         rows.append([f"{size / GIB:.2f}" for size in sizes])
     for first, last, row in runs(rows):
         table.add_row(str(first) if first == last else f"{first} to {last}", *row)
     if plan.layout.offload:
-        table.caption = f"in the machine's memory: {host_memory(plan.job, plan.layout) / GIB:.1f} GiB a GPU"
+        table.caption = f"in host memory: {host_memory(plan.job, plan.layout) / GIB:.1f} GiB a GPU"
     return table
 
 
-def runs(rows, longest=12):
-    """(first, last, row) of runs of equal rows; of many different ones only the first, a middle and the last."""
+def runs(rows: list[list[str]], most: int = 12) -> list[tuple[int, int, list[str]]]:
+    """(first, last, row) of each run of equal rows; of more than `most` runs only the first, middle and last ones."""
     found = []
     for number, row in enumerate(rows):
         if found and found[-1][2] == row:
             found[-1] = (found[-1][0], number, row)
         else:
             found.append((number, number, row))
-    if len(found) <= longest:
+    if len(found) <= most:
         return found
     return [found[0], found[1], found[len(found) // 2], found[-2], found[-1]]
 
 
-def _seconds(plan):
-    table = _table("\nSeconds of its step", "part", "seconds", "share")
+def _seconds(plan: Plan) -> Table:
+    table = _table("\nSeconds of a step", "part", "seconds", "share")
     for field in dataclasses.fields(plan.time):
         seconds = getattr(plan.time, field.name)
         if field.name != "messages" and seconds:
@@ -113,16 +125,16 @@ def _seconds(plan):
     return table
 
 
-def _messages(plan):
+def _messages(plan: Plan) -> Table:
     table = _table("\nWhat a GPU sends in a step", "dimension", "link", "GB", "seconds")
     for message in plan.time.messages:
         table.add_row(message.dimension, message.link, f"{message.bytes / 1e9:.4g}", f"{message.seconds:.3g}")
     return table
 
 
-def _impossible(plans, count):
+def _impossible(plans: list[Plan], count: int) -> Table:
     columns = [*(name for name, _ in DEGREES), "saving", "reason"]
     table = _table(f"\nNot possible: {len(plans)} of {count}, the nearest first", *columns)
     for plan in plans:
-        table.add_row(*_degrees(plan), "-" if plan.misfit else saving(plan.layout), plan.reason())
+        table.add_row(*_degrees(plan), "-" if plan.invalid_reason else saving(plan.layout), plan.reason())
     return table

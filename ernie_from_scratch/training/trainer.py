@@ -20,7 +20,7 @@ from ernie_from_scratch.parallel.network import ParallelNetwork
 from ernie_from_scratch.parallel.processes import Processes, reporting_lost_processes
 from ernie_from_scratch.parallel.sharding import parallel_optimizer, parallel_scaler
 from ernie_from_scratch.parallel.strategy import Strategy
-from ernie_from_scratch.training._interim_flops import step_flops
+from ernie_from_scratch.planner.counts import step_flops
 from ernie_from_scratch.training.bad_steps import save_bad_step
 from ernie_from_scratch.training.checkpoint import Checkpoints, weights_checksum
 from ernie_from_scratch.training.graph import static_network
