@@ -128,11 +128,11 @@ def peer(args):
     """One of PaddleNLP's processes."""
     import paddle
     import paddle.distributed as dist
-    from ernie_from_scratch.training.pretrain import build_source, corpus_prefixes, load_vocabulary
     from paddlenlp.transformers import ErnieConfig, ErnieForPretraining, ErniePretrainingCriterion
 
-    from ernie_from_scratch.dataset.loader import BatchLoader
     from ernie_from_scratch.dataset.batch import to_tensors
+    from ernie_from_scratch.dataset.loader import BatchLoader
+    from ernie_from_scratch.training.pretrain import build_source, corpus_prefixes, load_vocabulary
     from ernie_from_scratch.training.settings import PretrainSettings
 
     dist.init_parallel_env()

@@ -214,7 +214,7 @@ class Contender:
 def flops(size: str, batches: list[dict]) -> float:
     """Floating point operations of the products in one step, forward and backward, real tokens only."""
     from ernie_from_scratch.config import ErnieConfig
-    from ernie_from_scratch.dataset.collate import row_lengths
+    from ernie_from_scratch.dataset.batch import row_lengths
     from ernie_from_scratch.planner.counts import step_flops
 
     config = ErnieConfig(**configuration(size, 0.1))

@@ -17,9 +17,8 @@ import ernie_from_scratch  # noqa: F401  (applies the process settings before pa
 import paddle
 
 from ernie_from_scratch.config import ErnieConfig
-from ernie_from_scratch.dataset.batch import token_count
+from ernie_from_scratch.dataset.batch import to_tensors, token_count
 from ernie_from_scratch.models import ErnieForPretraining
-from ernie_from_scratch.dataset.batch import to_tensors
 from ernie_from_scratch.objectives import MaskedLMWithPair
 from ernie_from_scratch.parallel.network import Float32, ParallelNetwork
 from ernie_from_scratch.parallel.processes import leave

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from dataset_helpers import random_documents, toy_vocabulary, write_corpus
-from ernie_from_scratch.training.pretrain import build_source, corpus_prefixes, load_vocabulary
 
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.dataset.masking import LEVELS
+from ernie_from_scratch.training.pretrain import build_source, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.settings import PretrainSettings
 from ernie_from_scratch.utils.command_line import Parser, add_settings, read_settings
 

@@ -11,9 +11,9 @@ from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.training.dry_run import dry_run, step_memory
-from ernie_from_scratch.training.pretrain import pretrain
 from ernie_from_scratch.training.metrics import read_metrics
 from ernie_from_scratch.training.optimizer import parameter_count
+from ernie_from_scratch.training.pretrain import pretrain
 from ernie_from_scratch.training.settings import PretrainSettings
 
 

@@ -6,10 +6,15 @@ import pytest
 from small_corpus import make_corpus, run_settings
 
 from ernie_from_scratch.text.corpus.spans import ENTITY_TYPES
-from ernie_from_scratch.training.pretrain import build_source, build_model, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.evaluation import evaluate
-from ernie_from_scratch.training.pretrain import pretrain
 from ernie_from_scratch.training.metrics import read_metrics
+from ernie_from_scratch.training.pretrain import (
+    build_model,
+    build_source,
+    corpus_prefixes,
+    load_vocabulary,
+    pretrain,
+)
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import numpy as np
 import paddle
 import pytest
 from deployment_helpers import TOKENS, run_settings, same_weights, weights_of, write_model, write_text
-from ernie_from_scratch.dataset.labelled import shuffled_batches
 
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import ErnieConfig
+from ernie_from_scratch.dataset.labelled import shuffled_batches
 from ernie_from_scratch.finetuning import finetune as loop
 from ernie_from_scratch.finetuning.evaluation import evaluate
 from ernie_from_scratch.finetuning.examples import read_examples

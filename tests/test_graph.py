@@ -8,8 +8,8 @@ import pytest
 from small_corpus import make_corpus, run_settings
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.training.pretrain import pretrain
 from ernie_from_scratch.training.metrics import read_metrics
+from ernie_from_scratch.training.pretrain import pretrain
 from ernie_from_scratch.utils.files import sha256_file
 
 

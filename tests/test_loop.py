@@ -21,8 +21,8 @@ from ernie_from_scratch.experiments.demo.text_stages import write_prepared
 from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.training import checkpoint
 from ernie_from_scratch.training.checkpoint import newest_checkpoint, step_folders
-from ernie_from_scratch.training.pretrain import pretrain
 from ernie_from_scratch.training.metrics import read_metrics
+from ernie_from_scratch.training.pretrain import pretrain
 from ernie_from_scratch.utils.files import sha256_file
 
 TIMES = ("tokens_per_second", "samples_per_second", "mfu")

@@ -7,7 +7,6 @@ import numpy as np
 import paddle
 import pytest
 import yaml
-from ernie_from_scratch.training.pretrain import build_model
 from small_corpus import NETWORK, make_corpus, run_settings
 
 from ernie_from_scratch.commands.main import main
@@ -16,6 +15,7 @@ from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 from ernie_from_scratch.training.metrics import read_metrics
+from ernie_from_scratch.training.pretrain import build_model
 from ernie_from_scratch.training.settings import PretrainSettings
 from ernie_from_scratch.utils.command_line import Parser, read_settings
 

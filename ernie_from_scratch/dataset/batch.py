@@ -33,7 +33,8 @@ def to_tensors(batch: Batch) -> Batch:
     import paddle
 
     return {
-        key: paddle.to_tensor(value) if isinstance(value, np.ndarray) else value for key, value in batch.items()
+        key: paddle.to_tensor(value) if isinstance(value, np.ndarray) else value
+        for key, value in batch.items()
     }
 
 

@@ -20,11 +20,11 @@ from paddle.distributed.fleet.meta_parallel.pipeline_parallel import (
     register_global_pipeline_parallel_hook,
 )
 
+from ernie_from_scratch.dataset.batch import to_tensors
 from ernie_from_scratch.dataset.pretraining_data import PretrainingData
 from ernie_from_scratch.experiments.demo.settings import DemoSettings
 from ernie_from_scratch.experiments.demo.text_stages import write_prepared, write_recipe, write_vocabulary
 from ernie_from_scratch.experiments.parallel_runs import run_script
-from ernie_from_scratch.dataset.batch import to_tensors
 from ernie_from_scratch.objectives import MaskedLMWithPair
 from ernie_from_scratch.parallel.network import Float32, ParallelNetwork
 from ernie_from_scratch.parallel.resharding import gather

@@ -76,9 +76,7 @@ def finetune(settings: FinetuneSettings | None = None, quiet: bool = False, **va
     objective = SupervisedObjective()
     rows = task.encode(development, tokenizer, settings.max_seq_len)
     evaluator = BestModelEvaluator(settings, task, tokenizer, rows, split.steps)
-    progress = TrainingProgress(
-        settings.max_steps, quiet or processes.local_rank > 0, title="fine-tuning"
-    )
+    progress = TrainingProgress(settings.max_steps, quiet or processes.local_rank > 0, title="fine-tuning")
     trainer = Trainer(
         settings, processes, strategy, model, source, objective, evaluator,
         checkpoint_folder=Path(settings.output_dir) / CHECKPOINTS,

@@ -61,7 +61,9 @@ class ParallelNetwork(nn.Layer):
         if sharding_stage == 3:
             self.splits = shard_layers(model, strategy)
         self.model = model
-        self._forward = [forward or model]  # in a list, so that it is not registered as a second copy of the model
+        self._forward = [
+            forward or model
+        ]  # in a list, so that it is not registered as a second copy of the model
         self._pipeline = Pipeline(model, strategy, self._loss) if strategy.pp > 1 else None
         self._gradients_sharded = False
         self._precision, self._sums = Float32(), paddle.zeros([1])

@@ -172,7 +172,9 @@ class Pipeline:
 def _broadcast(cls: type[ModelOutput], output: ModelOutput | None, group) -> ModelOutput:
     """The output of the last process of a group on all of them."""
     source = group.ranks[-1]
-    shapes = paddle.zeros([len(cls.FIELDS), 8], dtype="int64")  # of each field: number of axes, then their sizes
+    shapes = paddle.zeros(
+        [len(cls.FIELDS), 8], dtype="int64"
+    )  # of each field: number of axes, then their sizes
     if output is not None:
         for row, name in enumerate(cls.FIELDS):
             if name in output:

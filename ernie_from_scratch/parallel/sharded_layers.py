@@ -83,9 +83,7 @@ class _GatheredForward:
         self.layer, self.held, self.group = layer, held, group
         self.plain_forward = layer.forward  # the class's own
 
-    def __call__(
-        self, hidden_states, mask=None, past_key_value=None, output_attentions=False, packing=None
-    ):
+    def __call__(self, hidden_states, mask=None, past_key_value=None, output_attentions=False, packing=None):
         if self.layer.training and paddle.is_grad_enabled():
 
             def states_alone(states):  # recomputation passes nothing but tensors

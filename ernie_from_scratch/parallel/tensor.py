@@ -164,7 +164,9 @@ class SplitDecoder(TiedDecoder):
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """`mean_cross_entropy` of labels [M] under logits [M, V / processes], each process with its slice."""
         labels = paddle.where(labels >= 0, labels, paddle.full_like(labels, -100))
-        losses = ParallelCrossEntropy()(logits.astype("float32"), labels.unsqueeze(-1))  # [M, 1], 0 if ignored
+        losses = ParallelCrossEntropy()(
+            logits.astype("float32"), labels.unsqueeze(-1)
+        )  # [M, 1], 0 if ignored
         return losses.sum() / (labels >= 0).astype(losses.dtype).sum().clip(min=1)
 
 

@@ -16,10 +16,10 @@ from ernie_from_scratch.planner.job import Job, Layout
 from ernie_from_scratch.planner.memory import Memory, fullest_stage
 from ernie_from_scratch.planner.memory_cpu import cpu_memory
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
-from ernie_from_scratch.training.pretrain import build_source, build_model, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.checkpoint import newest_checkpoint
 from ernie_from_scratch.training.device import select_device
 from ernie_from_scratch.training.optimizer import parameter_count
+from ernie_from_scratch.training.pretrain import build_model, build_source, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.schedule import WarmupDecay
 from ernie_from_scratch.training.settings import PretrainSettings
 

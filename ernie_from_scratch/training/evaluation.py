@@ -75,7 +75,11 @@ def evaluate(
         kinds.append(batch["masked_span_kinds"].numpy())  # [M]
     if was_training:
         network.train()
-    hits, losses, kinds = np.concatenate(hits), np.concatenate(losses).astype("float64"), np.concatenate(kinds)
+    hits, losses, kinds = (
+        np.concatenate(hits),
+        np.concatenate(losses).astype("float64"),
+        np.concatenate(kinds),
+    )
     row = {name: value / iterations for name, value in sums.items()}
     row |= {"masked_accuracy": float(hits.mean()), "perplexity": float(np.exp(losses.mean()))}
     for number, kind in enumerate(KINDS):

@@ -35,9 +35,7 @@ def static_network(model: TaskModel, objective: Objective) -> Callable[..., Mode
         given = {name: inputs[name] for name in objective.input_keys if inputs.get(name) is not None}
         if not graphs:
             spec = {name: InputSpec([None] * value.ndim, value.dtype, name) for name, value in given.items()}
-            graphs.append(
-                paddle.jit.to_static(StaticNetwork(model), input_spec=[spec], full_graph=True)
-            )
+            graphs.append(paddle.jit.to_static(StaticNetwork(model), input_spec=[spec], full_graph=True))
         values = graphs[0](given)
         values = values if isinstance(values, tuple | list) else (values,)
         return model.output_class(**dict(zip(model.output_class.FIELDS[1:], values, strict=False)))

@@ -29,7 +29,9 @@ class Precision:
         scaling: the loss is scaled, so that a step with an overflow can be skipped and the scale lowered.
     """
 
-    def __init__(self, settings: TrainSettings, model: nn.Layer, optimizer, log: Callable[[str], None] = print):
+    def __init__(
+        self, settings: TrainSettings, model: nn.Layer, optimizer, log: Callable[[str], None] = print
+    ):
         on_cpu = paddle.get_device() == "cpu"
         self.enabled = settings.use_amp and not on_cpu
         if settings.use_amp and on_cpu:

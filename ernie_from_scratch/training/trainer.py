@@ -145,7 +145,9 @@ class Trainer:
             return 0
         state = self._upgrade_state(self.checkpoints.load(checkpoint))
         if state.get("source", state.get("corpus")) != self.source.fingerprint:  # "corpus": before 0.2
-            raise UserError(f"{self.folder} was trained on other data than it is given now; use another --output_dir")
+            raise UserError(
+                f"{self.folder} was trained on other data than it is given now; use another --output_dir"
+            )
         self.precision.load(state.get("scaler"))
         self.skipped, self.bad_in_a_row = state.get("skipped", (0, 0))
         self.step, self.tokens = state["step"], state["tokens"]

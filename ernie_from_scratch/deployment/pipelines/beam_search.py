@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.deployment.tasks import STRATEGIES
 from ernie_from_scratch.dataset.labelled import by_length
+from ernie_from_scratch.deployment.tasks import STRATEGIES
 
 MASK = "[MASK]"
 MASK_SPAN = re.compile(r"\[MASK\](?:\s*\[MASK\])*")  # masks separated by white space only are one span

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ernie_from_scratch.deployment.pipelines.base import Pipeline, check_count, check_text
 from ernie_from_scratch.dataset.labelled import by_length
+from ernie_from_scratch.deployment.pipelines.base import Pipeline, check_count, check_text
 from ernie_from_scratch.finetuning.evaluation import softmax
 from ernie_from_scratch.finetuning.tasks import labels_of
 
