@@ -70,27 +70,26 @@ def finetune(settings: FinetuneSettings | None = None, quiet: bool = False, **va
         settings.seed,
     )
     checksums = {name: sha256_file(getattr(settings, name)) for name in ("train", "dev")}
-    source = LabelledExamples(split, checksums)
+    source = LabelledExamples(split, {"max_seq_len": settings.max_seq_len})
     settings.max_steps = settings.max_steps or split.steps * settings.num_train_epochs
     settings.decay_steps = settings.decay_steps or settings.max_steps
     objective = SupervisedObjective()
     rows = task.encode(development, tokenizer, settings.max_seq_len)
-    evaluator = BestModelEvaluator(settings, task, tokenizer, rows, split.steps)
+    evaluator = BestModelEvaluator(settings, task, tokenizer, rows, split.steps, checksums)
     progress = TrainingProgress(settings.max_steps, quiet or processes.local_rank > 0, title="fine-tuning")
-    trainer = Trainer(
-        settings, processes, strategy, model, source, objective, evaluator,
-        checkpoint_folder=Path(settings.output_dir) / CHECKPOINTS,
-        progress=progress,
-        upgrade_state=lambda state: _upgrade_state(state, checksums, source.fingerprint),
-    )  # fmt: skip
-    finished = read_results(trainer.folder)
+    finished = read_results(Path(settings.output_dir))
     if finished is not None:
-        progress.log_line(f"{trainer.folder} is finished: {summary(finished)}")
+        progress.log_line(f"{settings.output_dir} is finished: {summary(finished)}")
         if finished["test_file"] == settings.test:
             return finished
-        evaluator.history = finished["epochs"]
-        evaluator.steps = [split.steps * (number + 1) for number in range(len(evaluator.history))]
+        results = finished
     else:
+        trainer = Trainer(
+            settings, processes, strategy, model, source, objective, evaluator,
+            checkpoint_folder=Path(settings.output_dir) / CHECKPOINTS,
+            progress=progress,
+            upgrade_state=lambda state: _upgrade_state(state, source.fingerprint),
+        )  # fmt: skip
         with trainer.open_run():
             result = trainer.train()
         if not result.finished:
@@ -98,16 +97,15 @@ def finetune(settings: FinetuneSettings | None = None, quiet: bool = False, **va
                 f"stopped at step {result.step} of {settings.max_steps}; the same command resumes from there"
             )
             raise KeyboardInterrupt
-    results = evaluator.results(len(train)) | {"test": None, "test_file": settings.test}
+        results = evaluator.results(len(train))
+    results |= {"test": None, "test_file": settings.test}
     if test:
-        best = type(model).from_pretrained(trainer.folder)
+        best = type(model).from_pretrained(settings.output_dir)
         rows = task.encode(test, tokenizer, settings.max_seq_len)
         results["test"], _ = score_rows(task, best, objective, tokenizer, rows)
-    if trainer.checkpoints.writes:
-        with atomic_write(trainer.folder / RESULTS) as temporary:
-            text = json.dumps(results, ensure_ascii=False, indent=1) + "\n"
-            Path(temporary).write_text(text, encoding="utf-8")
-        shutil.rmtree(trainer.folder / CHECKPOINTS, ignore_errors=True)
+    if processes.writes(settings.share_folder):
+        write_results(Path(settings.output_dir), results)
+    processes.wait()
     return results
 
 
@@ -133,8 +131,15 @@ class BestModelEvaluator:
     """
 
     def __init__(
-        self, settings: FinetuneSettings, task: Task, tokenizer, rows: Features, steps_per_epoch: int
+        self,
+        settings: FinetuneSettings,
+        task: Task,
+        tokenizer,
+        rows: Features,
+        steps_per_epoch: int,
+        checksums: dict[str, str],
     ):
+        self.checksums = checksums  # of the training and development files
         self.settings, self.task, self.tokenizer, self.rows = settings, task, tokenizer, rows
         self.steps_per_epoch = steps_per_epoch
         self.history: list[dict[str, float]] = []
@@ -175,10 +180,16 @@ class BestModelEvaluator:
         trainer.processes.wait()
 
     def state(self) -> dict[str, Any]:
-        return {"history": self.history, "steps": self.steps}
+        return {"history": self.history, "steps": self.steps, "inputs": self.checksums}
 
     def load(self, state: dict[str, Any]) -> None:
-        self.history, self.steps = state.get("history", []), state.get("steps", [])
+        for name, checksum in state["inputs"].items():
+            if checksum != self.checksums[name]:
+                raise UserError(
+                    f"{getattr(self.settings, name)} has changed since {self.settings.output_dir} was begun; "
+                    "use another --output_dir"
+                )
+        self.history, self.steps = state["history"], state["steps"]
 
     def results(self, train_examples: int) -> dict[str, Any]:
         return {
@@ -192,17 +203,23 @@ class BestModelEvaluator:
         }
 
 
-def _upgrade_state(state: dict[str, Any], checksums: dict[str, str], fingerprint: str) -> dict[str, Any]:
+def _upgrade_state(state: dict[str, Any], fingerprint: str) -> dict[str, Any]:
     """The state of a checkpoint as this version writes it; before 0.2 it had `inputs` and `epochs`."""
     if "inputs" not in state:
         return state
     history = state["epochs"]
     per_epoch = state["step"] // len(history) if history else 0
-    return state | {
-        "source": fingerprint if state["inputs"] == checksums else "other files",
-        "tokens": 0,
-        "evaluator": {"history": history, "steps": [per_epoch * (i + 1) for i in range(len(history))]},
-    }
+    steps = [per_epoch * (number + 1) for number in range(len(history))]
+    evaluator = {"history": history, "steps": steps, "inputs": state["inputs"]}
+    return state | {"source": fingerprint, "tokens": 0, "evaluator": evaluator}
+
+
+def write_results(folder: Path, results: dict[str, Any]) -> None:
+    """results.json, which says that the run is finished; the checkpoints go."""
+    with atomic_write(folder / RESULTS) as temporary:
+        text = json.dumps(results, ensure_ascii=False, indent=1) + "\n"
+        Path(temporary).write_text(text, encoding="utf-8")
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 def read_results(folder: Path) -> dict[str, Any] | None:

@@ -144,6 +144,8 @@ class Trainer:
         if checkpoint is None:
             return 0
         state = self._upgrade_state(self.checkpoints.load(checkpoint))
+        if self.evaluator and state.get("evaluator"):
+            self.evaluator.load(state["evaluator"])
         if state.get("source", state.get("corpus")) != self.source.fingerprint:  # "corpus": before 0.2
             raise UserError(
                 f"{self.folder} was trained on other data than it is given now; use another --output_dir"
@@ -151,8 +153,6 @@ class Trainer:
         self.precision.load(state.get("scaler"))
         self.skipped, self.bad_in_a_row = state.get("skipped", (0, 0))
         self.step, self.tokens = state["step"], state["tokens"]
-        if self.evaluator:
-            self.evaluator.load(state.get("evaluator", {}))
         self.progress.log_line(f"resuming {self.folder} from step {self.step}")
         return state["metrics_offset"]
 
