@@ -1,4 +1,4 @@
-"""The processes of one run, and what they tell each other: NCCL between GPUs, Gloo between CPU processes."""
+"""The processes of one run and how they communicate: NCCL between GPUs, Gloo between CPU processes."""
 
 import contextlib
 import itertools
@@ -7,7 +7,9 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 import numpy as np
 import paddle
@@ -17,43 +19,43 @@ from paddle.base import core
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.parallel.launch import launched_processes
 
-# The launcher looks once a second which process has ended. Those that lose it wait, so that it is the one named.
+# The launcher checks once a second which process has ended. Processes that lose a peer wait before they fail, so
+# that the launcher names the one that failed first.
 REPORT_DELAY_SECONDS = 3
 POLL_SECONDS = 0.02
 TIMEOUT_SECONDS = 30
 
 
-def leave(code=0):
-    """End a process that Paddle's launcher has started, now that its work is done and written.
+def leave(code: int = 0) -> NoReturn:
+    """End a process that Paddle's launcher has started, after its work is done and written.
 
-    While the interpreter takes Paddle's groups down, they crash now and then (signal 11), and the launcher would
-    take that for a failure: so it is not waited for. The first process, which keeps the store that all ask, is the
-    last to go.
+    Destroying Paddle's groups crashes now and then (signal 11), which the launcher would take for a failure: so the
+    interpreter's clean-up is skipped. The first process, which holds the store that all use, ends last.
     """
     if code == 0 and dist.is_initialized():
-        # where another has ended, the launcher will say so
+        # if another process has failed, the launcher reports it
         with contextlib.suppress(RuntimeError, OSError):
             if dist.get_rank() > 0:
-                _answer(lambda: _count("left", 1))
+                _with_timeout(lambda: _count("left", 1))
             else:
-                _wait_for_the_others_to_leave()
+                _wait_for_other_processes()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(code)
 
 
-def _wait_for_the_others_to_leave():
-    """For TIMEOUT_SECONDS at most."""
+def _wait_for_other_processes():
+    """Until all others have left, for at most TIMEOUT_SECONDS."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while _count("left", 0) < dist.get_world_size() - 1 and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
 
 
 def _count(key, more):
-    """What all processes together have counted under `key`, with `more` added."""
+    """Add `more` to the counter `key` of all processes; returns its value."""
     try:
         return core.create_or_get_global_tcp_store().add(key, more)
-    except ValueError as error:  # Paddle's name for a connection that the process with the store has left
+    except ValueError as error:  # how Paddle reports that the process with the store has ended
         raise OSError(str(error)) from error
 
 
@@ -76,7 +78,7 @@ class Processes:
     _waits: itertools.count = field(default_factory=itertools.count, repr=False, compare=False)
 
     @classmethod
-    def connect(cls):
+    def connect(cls) -> "Processes":
         """This process as Paddle's launcher started it, connected with the others; alone without the launcher."""
         if launched_processes() == 1:
             return cls()
@@ -84,11 +86,11 @@ class Processes:
             dist.init_parallel_env()
         return cls(dist.get_rank(), dist.get_world_size(), int(os.environ.get("PADDLE_LOCAL_RANK", 0)))
 
-    def writes(self, share_folder):
+    def writes(self, share_folder: bool) -> bool:
         """Whether this process writes the run's folder: one of all, or one on each machine with its own folders."""
         return (self.rank if share_folder else self.local_rank) == 0
 
-    def sum(self, numbers):
+    def sum(self, numbers: Sequence[float]) -> list[float]:
         """The sums over all processes of a sequence of floats, as a list."""
         if self.size == 1:
             return list(numbers)
@@ -97,7 +99,7 @@ class Processes:
             dist.all_reduce(tensor)
         return tensor.tolist()
 
-    def gather(self, value):
+    def gather(self, value: Any) -> list[Any]:
         """`value` (anything that pickles) of every process, in the order of ranks."""
         if self.size == 1:
             return [value]
@@ -107,25 +109,25 @@ class Processes:
             dist.all_gather_object(values, value)
         return values
 
-    def wait(self):
-        """Until every process has come here, however long one of them writes a checkpoint or reads a corpus.
+    def wait(self) -> None:
+        """Barrier: until every process has called it, however long one of them writes a checkpoint or reads a corpus.
 
-        Not an exchange of tensors: Gloo gives up on those after TIMEOUT_SECONDS.
+        Not a collective operation on tensors: with Gloo those time out after TIMEOUT_SECONDS.
         """
         if self.size == 1:
             return
         with reporting_lost_processes():
             key = f"wait/{next(self._waits)}"
-            here = _answer(lambda: _count(key, 1))
-            while here < self.size:
+            arrived = _with_timeout(lambda: _count(key, 1))
+            while arrived < self.size:
                 time.sleep(POLL_SECONDS)
-                here = _answer(lambda: _count(key, 0))
+                arrived = _with_timeout(lambda: _count(key, 0))
 
-    def agree(self, facts):
-        """Refuse unless every process holds the same `facts`, a dict of things to compare.
+    def agree(self, facts: dict[str, Any]) -> None:
+        """Raise unless every process has the same `facts`, a dict of values to compare.
 
         Raises:
-            UserError: naming the first fact that differs and the processes that hold something else than the first.
+            UserError: naming the first value that differs and a process that has another one than the first.
         """
         everyone = self.gather(facts)
         for name, value in everyone[0].items():
@@ -138,8 +140,8 @@ class Processes:
                 )
 
 
-def _answer(ask):
-    """What `ask()` returns; OSError when it takes longer than TIMEOUT_SECONDS, as it does over a cable that is cut."""
+def _with_timeout(ask: Callable[[], Any]) -> Any:
+    """What `ask()` returns; OSError when it takes longer than TIMEOUT_SECONDS, as over a broken connection."""
     answers = queue.SimpleQueue()
 
     def put():
@@ -159,7 +161,7 @@ def _answer(ask):
 
 
 @contextlib.contextmanager
-def reporting_lost_processes():
+def reporting_lost_processes() -> Iterator[None]:
     """Turn an error of a collective operation into a one-line ProcessLost."""
     try:
         yield

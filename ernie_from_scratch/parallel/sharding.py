@@ -1,6 +1,6 @@
-"""The optimizer under a strategy; with sharding, each process updates a share (ZeRO: Rajbhandari et al. 2020).
+"""The optimizer under a strategy; with sharding, each process updates its shard (ZeRO: Rajbhandari et al. 2020).
 
-Stage 1 shares out AdamW's moments; stage 2 the gradients too; stage 3 the encoder layers too (whole_layers.py).
+Stage 1 shards AdamW's moments; stage 2 the gradients too; stage 3 the encoder layers too (sharded_layers.py).
 Stage 2, offload and loss scaling are Paddle's for GPUs: no test of this project runs them.
 """
 
@@ -10,16 +10,18 @@ from paddle.distributed.fleet.meta_parallel.sharding.group_sharded_utils import 
 from paddle.distributed.sharding import group_sharded_parallel
 
 from ernie_from_scratch.parallel.degrees import check_sharding_stage
+from ernie_from_scratch.parallel.network import ParallelNetwork
 from ernie_from_scratch.parallel.sharded_layers import GlobalNormClip
+from ernie_from_scratch.parallel.strategy import Strategy
 
 
-def check_sharding(strategy, stage, offload=False):
-    """Refuse a sharding stage that can't run under these degrees on this device.
+def check_sharding(strategy: Strategy, stage: int, offload: bool = False) -> None:
+    """Raise for a sharding stage that can't run under these degrees on this device.
 
     Args:
         strategy: a `Strategy`, or anything with its degrees.
         stage: 1, 2 or 3.
-        offload: keep the optimizer state in the machine's memory.
+        offload: keep the optimizer state in host memory.
 
     Raises:
         UserError: in one line.
@@ -28,15 +30,15 @@ def check_sharding(strategy, stage, offload=False):
     check_sharding_stage(stage, offload, strategy.dp, strategy.sharding, strategy.mp, strategy.pp, on_cpu)
 
 
-def parallel_optimizer(network, optimizer, stage=1, offload=False):
+def parallel_optimizer(network: ParallelNetwork, optimizer, stage: int = 1, offload: bool = False):
     """`optimizer`, made for the parameters of `network.model`, as Fleet runs it.
 
-    Clipping takes the norm over the whole network; with a sharding degree, each process steps on its share of the
-    parameters and sends them to the others.
+    Clipping takes the norm over the complete network; with a sharding degree, each process updates its shard of the
+    parameters and sends it to the others.
 
     Args:
         network: a `ParallelNetwork`.
-        stage, offload: as `check_sharding` has let pass.
+        stage, offload: checked by `check_sharding`.
     """
     strategy = network.strategy
     if strategy.processes == 1:
@@ -52,12 +54,12 @@ def parallel_optimizer(network, optimizer, stage=1, offload=False):
         network.shard_gradients(sharded)
         return optimizer
     optimizer = fleet.distributed_optimizer(optimizer)
-    # train_step has averaged the gradients already, since their norm is looked at before the step
+    # train_step has averaged the gradients already, since their norm is needed before the step
     optimizer._dp_enable = optimizer._sharding_enable = False
     return optimizer
 
 
-def parallel_scaler(scaler, strategy, stage=1):
+def parallel_scaler(scaler, strategy: Strategy, stage: int = 1):
     """A `paddle.amp.GradScaler` whose processes agree whether a gradient of any of them is not finite."""
     if strategy.processes == 1:
         return scaler

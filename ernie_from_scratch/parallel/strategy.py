@@ -1,10 +1,11 @@
 """Degrees of data, sharded, tensor and pipeline parallel, and where this process stands among them.
 
-Fleet numbers the processes with the tensor parallel rank running fastest, then sharding, pipeline, data: those who
-talk most are neighbours, on one machine (Narayanan et al. 2021, section 3).
+Fleet numbers the processes with the tensor parallel rank running fastest, then sharding, pipeline, data: processes
+that communicate most are neighbours, on one machine (Narayanan et al. 2021, section 3).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import paddle
 import paddle.distributed as dist
@@ -37,14 +38,22 @@ class Strategy:
     sharding_rank: int = 0
     mp_rank: int = 0
     pp_rank: int = 0
-    dp_group: object = None
-    sharding_group: object = None
-    mp_group: object = None
-    pp_group: object = None
+    dp_group: Any = None
+    sharding_group: Any = None
+    mp_group: Any = None
+    pp_group: Any = None
     virtual_pp: int = 1
 
     @classmethod
-    def start(cls, dp=1, sharding=1, mp=1, pp=1, virtual_pp=1, overlap=False):
+    def start(
+        cls,
+        dp: int = 1,
+        sharding: int = 1,
+        mp: int = 1,
+        pp: int = 1,
+        virtual_pp: int = 1,
+        overlap: bool = False,
+    ) -> "Strategy":
         """Start Fleet on the processes that Paddle's launcher has started; one process needs no Fleet.
 
         Args:
@@ -70,9 +79,7 @@ class Strategy:
         )
         hybrid = fleet.get_hybrid_communicate_group()
         state = paddle.get_rng_state()
-        model_parallel_random_seed(
-            1
-        )  # Fleet's split layers draw first weights, which the cut ones then replace
+        model_parallel_random_seed(1)  # Fleet's layers draw initial weights, which are then replaced
         paddle.set_rng_state(state)
         return cls(
             dp,
@@ -91,30 +98,30 @@ class Strategy:
         )
 
     @property
-    def processes(self):
+    def processes(self) -> int:
         return self.dp * self.sharding * self.mp * self.pp
 
     @property
-    def data_world(self):
-        """Blocks of rows that a micro step reads: the processes of one block hold one copy of the network together."""
+    def data_world(self) -> int:
+        """Number of micro batches read at a time: the processes that read the same one hold one copy of the network."""
         return self.dp * self.sharding
 
     @property
-    def data_rank(self):
-        """Which of the blocks this process reads."""
+    def data_rank(self) -> int:
+        """Which of these micro batches this process reads."""
         return self.dp_rank * self.sharding + self.sharding_rank
 
     @property
-    def first_stage(self):
+    def first_stage(self) -> bool:
         return self.pp_rank == 0
 
     @property
-    def last_stage(self):
+    def last_stage(self) -> bool:
         return self.pp_rank == self.pp - 1
 
 
 def fleet_strategy(dp, sharding, mp, pp, virtual_pp, overlap, on_cpu):
-    """What Fleet is told; the reasons are in the comments."""
+    """Fleet's configuration."""
     strategy = fleet.DistributedStrategy()
     strategy.hybrid_configs = {
         "dp_degree": dp,
@@ -122,14 +129,14 @@ def fleet_strategy(dp, sharding, mp, pp, virtual_pp, overlap, on_cpu):
         "mp_degree": mp,
         "pp_degree": pp,
     }
-    # every process of a block reads the same rows from the loader: no need to send them
+    # the processes of one copy read the same rows from the loader: no need to broadcast them
     strategy.hybrid_configs["mp_configs"].need_broadcast_data = False
     strategy.hybrid_configs["mp_configs"].mp_async_allreduce = overlap
     strategy.pipeline_configs = {
         # `Pipeline` sets it for each step; an interleaved pipeline does not start with less than this
         "accumulate_steps": 2 * pp if virtual_pp > 1 else 1,
-        "micro_batch_size": 1,  # not used: batches are not cut by Fleet
-        # between stages each process of tensor parallel sends a slice, and they gather the whole: not on Gloo
+        "micro_batch_size": 1,  # not used: Fleet does not divide batches here
+        # with tensor parallel each process sends a slice to the next stage, which gathers them: not supported by Gloo
         "enable_partial_send_recv": not on_cpu,
     }
     return strategy
