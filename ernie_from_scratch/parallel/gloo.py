@@ -89,7 +89,7 @@ def _open_store():
             probe.bind(("", 0))
             port = probe.getsockname()[1]
         try:  # another process may take the port in between
-            return core.TCPStore(host, port, True, 0, SECONDS), f"{host}:{port}"
+            return core.TCPStore(host, port, True, 0, TIMEOUT_SECONDS), f"{host}:{port}"
         except RuntimeError:
             if attempt == PORT_ATTEMPTS - 1:
                 raise
