@@ -1,10 +1,11 @@
 # make help lists the targets. Everything runs from the virtual environment in .venv, which `make setup` makes.
 .DEFAULT_GOAL := help
-.PHONY: help run test setup lab lint format test-notebooks test-parallel fuzz asan bench lock clean
+.PHONY: help run test setup lab lint format test-quick test-notebooks test-parallel fuzz asan bench lock clean
 
 BIN := .venv/bin
 READY := .venv/.ready
 WORKERS ?= 2
+QUICK := not slow and not real_data and not parallel and not parallel_all and not oracle
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -34,6 +35,9 @@ lint: setup  ## style, formatting, import layers, spelling and types
 format: setup  ## let ruff put style and formatting right
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+test-quick: setup  ## the tests without notebooks, real data, and what starts several processes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests -m "$(QUICK)"
 
 test-notebooks: setup  ## the notebooks alone: each cell runs and gives its committed output
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval -n $(WORKERS) --dist loadfile notebooks

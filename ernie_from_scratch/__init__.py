@@ -8,7 +8,7 @@ import importlib
 
 from ernie_from_scratch import process_setup
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _EXPORTS = {
     "config": ("UserError", "ErnieConfig"),
