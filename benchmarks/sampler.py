@@ -22,7 +22,7 @@ import numpy as np
 
 from ernie_from_scratch import native
 from ernie_from_scratch.dataset.pretraining_data import PretrainingData
-from ernie_from_scratch.dataset.sampler import PlainSampler
+from ernie_from_scratch.dataset.sampler import PythonSampler
 from ernie_from_scratch.text.corpus.spans import ENTITY_START, PHRASE_START, TYPE_SHIFT, WORD_START
 from ernie_from_scratch.text.tokenizers.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -64,7 +64,7 @@ def own_batches(prefix, vocabulary, cache_dir, max_seq_len, masking, plain=False
     split = data["train"]
     if plain:
         arguments = (data.corpora, split.tables, data.tokens, data.sample_rules, data.masking_rules)
-        split = PlainSampler(*arguments, split.blend, max_seq_len)
+        split = PythonSampler(*arguments, split.blend, max_seq_len)
     return lambda number: split.batch(np.arange(BATCH * number, BATCH * (number + 1)))
 
 

@@ -1,5 +1,5 @@
 // The parts of the extension module ernie_from_scratch._helpers.
-// A part is one .cpp file in this folder with one bind function, declared here and called in module.cpp.
+// Each part is a .cpp file in this folder with one bind function, declared here and called in module.cpp.
 #pragma once
 
 #include <pybind11/pybind11.h>

@@ -3,7 +3,7 @@
 #include "helpers.h"
 
 PYBIND11_MODULE(_helpers, module) {
-    module.doc() = "C++ versions of the data room's inner loops; each has a plain Python twin with equal results.";
+    module.doc() = "C++ versions of the inner loops of text/ and dataset/; each has a Python version with equal results.";
     bind_wordpiece(module);
     bind_segment(module);
     bind_sampler(module);

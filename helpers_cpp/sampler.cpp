@@ -1,6 +1,5 @@
-// Token ids -> masked samples: the twin of ernie_from_scratch/dataset/{samples,blending,collate,sampler}.py,
-// with equal results. Threads may call `batch` of one Sampler at the same time; the GIL is released while
-// rows are made.
+// Token ids -> masked batches, equal to those of ernie_from_scratch/dataset/{samples,blending,collate,sampler}.py.
+// Threads may call `batch` of one Sampler at the same time; it releases the GIL while it makes rows.
 #include "helpers.h"
 #include "sampler_corpus.h"
 #include "sampler_masking.h"
@@ -11,7 +10,7 @@ namespace sampler {
 namespace {
 
 constexpr int64_t kLengthMultiple = 8;
-constexpr int64_t kLastNumber = int64_t{1} << 62, kMostRows = 1 << 20;
+constexpr int64_t kLastNumber = int64_t{1} << 62, kMaxRows = 1 << 20;
 enum SplitKey : uint64_t { kRows, kOrder, kCorpus };  // blending.py
 
 template <typename T>
@@ -47,17 +46,17 @@ class Sampler {
     }
 
     py::dict batch(const Array<int64_t>& numbers) const {
-        require(numbers.ndim() == 1 && numbers.shape(0) > 0 && numbers.shape(0) <= kMostRows,
-                "sample numbers are none or too many");
+        require(numbers.ndim() == 1 && numbers.shape(0) > 0 && numbers.shape(0) <= kMaxRows,
+                "no sample numbers, or too many");
         require(epoch_size_ > 0, "no samples");
-        std::vector<int64_t> wanted(numbers.data(), numbers.data() + numbers.shape(0));
-        for (int64_t number : wanted)
+        std::vector<int64_t> samples(numbers.data(), numbers.data() + numbers.shape(0));
+        for (int64_t number : samples)
             require(number >= 0 && number <= kLastNumber, "a sample number is out of range");
         std::vector<Plan> plans;
         int64_t width;
         {
             py::gil_scoped_release release;
-            plans = plan(wanted);
+            plans = plan(samples);
             width = width_of(plans);
         }
         const py::ssize_t rows = static_cast<py::ssize_t>(plans.size());
@@ -73,7 +72,7 @@ class Sampler {
         Masked masked;
         {
             py::gil_scoped_release release;
-            fill(wanted, plans, width, ids, types, attend, label, masked);
+            fill(samples, plans, width, ids, types, attend, label, masked);
         }
         py::dict result;
         result["input_ids"] = input_ids;
@@ -110,7 +109,7 @@ class Sampler {
         for (int64_t number : numbers) {
             uint64_t key = fold(fold(key_, kRows), number);
             auto [c, row] = locate(number);
-            plans.push_back({&corpora_[c], tables_[c].segments(row, sample_rules_.pairs, key, tokens_), key});
+            plans.push_back({&corpora_[c], tables_[c].segments(row, sample_rules_.pairs, key), key});
         }
         return plans;
     }
@@ -119,8 +118,8 @@ class Sampler {
     std::pair<size_t, int64_t> locate(int64_t number) const {
         int64_t epoch = number / epoch_size_, slot = in_epoch(fold(key_, kOrder), epoch_size_, number);
         size_t c = std::upper_bound(ends_.begin(), ends_.end(), slot) - ends_.begin();
-        int64_t own = epoch * shares_[c] + slot - (ends_[c] - shares_[c]);
-        return {c, in_epoch(fold(key_, kCorpus + c), tables_[c].size(), own)};
+        int64_t number_in_corpus = epoch * shares_[c] + slot - (ends_[c] - shares_[c]);
+        return {c, in_epoch(fold(key_, kCorpus + c), tables_[c].size(), number_in_corpus)};
     }
 
     static int64_t in_epoch(uint64_t key, int64_t size, int64_t number) {
@@ -150,20 +149,21 @@ class Sampler {
         }
     }
 
-    // [CLS] A [SEP] B [SEP] in plain ids; returns the number of tokens.
+    // [CLS] A [SEP] B [SEP] in model ids; returns the number of tokens.
     int64_t assemble(const Plan& plan, int64_t* ids, uint8_t* spans, uint8_t* special) const {
         const Segments& s = plan.segments;
         const uint8_t boundary = kWordStart | kPhraseStart;
         int64_t n = 0;
         auto add = [&](int64_t id, uint8_t bits) {
-            ids[n] = tokens_.plain[id];
+            ids[n] = tokens_.model_ids[id];
             special[n] = tokens_.special[id];
             spans[n++] = bits;
         };
         auto add_segment = [&](int64_t start, int64_t length) {
             if (!length) return;
             int64_t first = n;
-            plan.corpus->visit(start, start + length, tokens_, add);
+            for (int64_t token = start; token < start + length; ++token)
+                add(plan.corpus->id(token, tokens_.size()), plan.corpus->spans(token));
             spans[first] |= boundary;
             add(tokens_.sep, boundary);
         };
@@ -184,18 +184,16 @@ class Sampler {
     int64_t max_seq_len_, epoch_size_ = 0;
 };
 
-py::array_t<SampleRow> build_samples(const py::object& corpus_object, const py::object& token_table,
-                                     int64_t first, int64_t last, const py::object& rules_object,
-                                     uint64_t key) {
+py::array_t<SampleRow> build_samples(const py::object& corpus_object, int64_t first, int64_t last,
+                                     const py::object& rules_object, uint64_t key) {
     Corpus corpus(corpus_object);
-    Tokens tokens(token_table);
     SampleRules rules(rules_object);
     require(first >= 0 && first <= last && last < corpus.documents.size() && last <= INT32_MAX,
             "documents out of range");
     std::vector<SampleRow> table;
     {
         py::gil_scoped_release release;
-        SampleBuilder builder(corpus, tokens, rules);
+        SampleBuilder builder(corpus, rules);
         for (int64_t document = first; document < last; ++document) {
             builder.add_document(document, fold(key, document), table);
         }
@@ -211,8 +209,8 @@ void bind_sampler(pybind11::module_& module) {
     using sampler::SampleRow;
     PYBIND11_NUMPY_DTYPE(SampleRow, start, sentence, document, length);
     module.def("build_samples", &sampler::build_samples, "samples.py, build_samples", py::arg("corpus"),
-               py::arg("tokens"), py::arg("first"), py::arg("last"), py::arg("rules"), py::arg("key"));
-    py::class_<sampler::Sampler>(module, "Sampler", "sampler.py, PlainSampler")
+               py::arg("first"), py::arg("last"), py::arg("rules"), py::arg("key"));
+    py::class_<sampler::Sampler>(module, "Sampler", "sampler.py, PythonSampler")
         .def(py::init<const py::sequence&, const py::sequence&, const py::object&, const py::object&,
                       const py::object&, const py::object&, int64_t>(),
              py::arg("corpora"), py::arg("tables"), py::arg("tokens"), py::arg("sample_rules"),

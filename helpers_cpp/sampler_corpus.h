@@ -1,5 +1,5 @@
 // What the sampler reads: the arrays of one prepared corpus, the sample table, and lookups by token id.
-// Python checks files and settings and words the messages; here every index is checked before it is used.
+// Python checks files and settings and reports errors to the user; here every index is checked before use.
 #pragma once
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -17,7 +17,7 @@ namespace py = pybind11;
 constexpr uint8_t kWordStart = 1, kPhraseStart = 2, kEntityStart = 4;
 constexpr int kTypeShift = 4;
 
-// One row of the sample table; samples.py, SAMPLE.
+// One record of the sample table; samples.py, SAMPLE.
 struct SampleRow {
     int64_t start;
     int64_t sentence;
@@ -32,7 +32,7 @@ inline void require(bool condition, const std::string& message) {
 template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
 
-// A contiguous row of T; keeps the numpy array (maybe a memory-mapped file) alive.
+// A contiguous 1-D array of T; keeps the numpy array (which may be a memory-mapped file) alive.
 template <typename T>
 class Row {
   public:
@@ -57,32 +57,30 @@ class Row {
 
 // Lookups by token id; tokens.py, TokenTable.
 struct Tokens {
-    Row<bool> continuation, special;
-    Row<int64_t> plain, replacements;
+    Row<bool> special;
+    Row<int64_t> model_ids, replacements;
     int64_t pad, cls, sep, mask;
 
     explicit Tokens(const py::object& table)
-        : continuation(table.attr("continuation"), "continuation"),
-          special(table.attr("special"), "special"),
-          plain(table.attr("plain"), "plain"),
+        : special(table.attr("special"), "special"),
+          model_ids(table.attr("model_ids"), "model_ids"),
           replacements(table.attr("replacements"), "replacements"),
           pad(table.attr("pad_id").cast<int64_t>()),
           cls(table.attr("cls_id").cast<int64_t>()),
           sep(table.attr("sep_id").cast<int64_t>()),
           mask(table.attr("mask_id").cast<int64_t>()) {
-        require(size() > 0 && continuation.size() == size() && special.size() == size(),
-                "token tables differ in size");
+        require(size() > 0 && special.size() == size(), "token tables differ in size");
         require(replacements.size() > 0 && replacements.size() < (int64_t{1} << 32), "no replacement tokens");
         for (int64_t id : {pad, cls, sep, mask})
             require(known(id), "a special token is not in the vocabulary");
-        for (int64_t id : plain) require(known(id), "a plain form is not in the vocabulary");
+        for (int64_t id : model_ids) require(known(id), "a model id is not in the vocabulary");
         for (int64_t id : replacements) require(known(id), "a replacement is not in the vocabulary");
     }
-    int64_t size() const { return plain.size(); }
+    int64_t size() const { return model_ids.size(); }
     bool known(int64_t id) const { return id >= 0 && id < size(); }
 };
 
-// A prepared corpus; indexed.py, IndexedCorpus.
+// A prepared corpus; prepared.py, PreparedCorpus.
 class Corpus {
   public:
     explicit Corpus(const py::object& corpus)
@@ -93,56 +91,38 @@ class Corpus {
         narrow_ = py::isinstance<Array<uint16_t>>(ids);
         if (narrow_) ids16_ = Row<uint16_t>(ids, "ids");
         else ids32_ = Row<int32_t>(ids, "ids");
-        has_spans = !corpus.attr("spans").is_none();
-        if (has_spans) spans = Row<uint8_t>(corpus.attr("spans"), "spans");
-        require(!has_spans || spans.size() == size(), "spans and ids differ in length");
+        has_spans_ = !corpus.attr("stored_spans").is_none();
+        if (has_spans_) spans_ = Row<uint8_t>(corpus.attr("stored_spans"), "spans");
+        else continuation_ = Row<bool>(corpus.attr("continuation"), "continuation");
+        require(!has_spans_ || spans_.size() == size(), "spans and ids differ in length");
         check_edges(sentences, size(), "sentences");
         check_edges(documents, sentences.size() - 1, "documents");
     }
     int64_t size() const { return narrow_ ? ids16_.size() : ids32_.size(); }
 
-    // Id of a token inside the corpus; throws when the vocabulary does not have it.
-    int64_t id(int64_t token, const Tokens& tokens) const {
-        return narrow_ ? checked(ids16_, token, tokens) : checked(ids32_, token, tokens);
+    // Id of a token inside the corpus; throws when it is not below `vocabulary`, the number of ids.
+    int64_t id(int64_t token, int64_t vocabulary) const {
+        int64_t id = narrow_ ? ids16_[token] : ids32_[token];
+        if (id < 0 || id >= vocabulary) reject(token, id, vocabulary);
+        return id;
     }
 
-    // Calls use(id, bits) for each token of a range inside the corpus; bits are those of PREFIX_spans.npy.
-    template <typename Use>
-    void visit(int64_t start, int64_t end, const Tokens& tokens, Use use) const {
-        if (narrow_) visit(ids16_, start, end, tokens, use);
-        else visit(ids32_, start, end, tokens, use);
+    // Span byte of a token inside the corpus: from PREFIX_spans.npy, or a word (and phrase) at each token that
+    // is no ## form.
+    uint8_t spans(int64_t token) const {
+        if (has_spans_) return spans_[token];
+        return continuation_[id(token, continuation_.size())] ? 0 : kWordStart | kPhraseStart;
     }
 
-    // Whether a segment may begin at a token: at a word, not inside an entity.
-    bool may_start(int64_t token, const Tokens& tokens) const {
-        if (!has_spans) return !tokens.continuation[id(token, tokens)];
-        uint8_t bits = spans[token];
+    // Whether a segment can start at a token: at a word, not inside an entity.
+    bool can_start_segment(int64_t token) const {
+        uint8_t bits = spans(token);
         return (bits & kWordStart) && ((bits >> kTypeShift) == 0 || (bits & kEntityStart));
     }
 
     Row<int64_t> sentences, documents;
-    Row<uint8_t> spans;
-    bool has_spans;
 
   private:
-    template <typename Ids, typename Use>
-    void visit(const Ids& ids, int64_t start, int64_t end, const Tokens& tokens, Use use) const {
-        if (has_spans) {
-            for (int64_t token = start; token < end; ++token) use(checked(ids, token, tokens), spans[token]);
-        } else {
-            for (int64_t token = start; token < end; ++token) {
-                int64_t id = checked(ids, token, tokens);
-                use(id, static_cast<uint8_t>(tokens.continuation[id] ? 0 : kWordStart));
-            }
-        }
-    }
-
-    template <typename Ids>
-    int64_t checked(const Ids& ids, int64_t token, const Tokens& tokens) const {
-        int64_t id = ids[token];
-        if (!tokens.known(id)) reject(token, id, tokens.size());
-        return id;
-    }
 
     [[noreturn]] void reject(int64_t token, int64_t id, int64_t size) const {
         throw std::invalid_argument("token " + std::to_string(token) + " of " + prefix_ + "_ids.npy is " +
@@ -153,13 +133,15 @@ class Corpus {
     static void check_edges(const Row<int64_t>& edges, int64_t end, const char* name) {
         require(edges.size() > 0 && edges[0] == 0 && edges[edges.size() - 1] == end &&
                     std::is_sorted(edges.begin(), edges.end()),
-                std::string(name) + " must rise from 0 to the end");
+                std::string(name) + " must ascend from 0 to the end");
     }
 
     std::string prefix_;
-    bool narrow_;
+    bool narrow_, has_spans_;
     Row<uint16_t> ids16_;
     Row<int32_t> ids32_;
+    Row<uint8_t> spans_;      // empty without PREFIX_spans.npy
+    Row<bool> continuation_;  // empty with it
 };
 
 }  // namespace sampler

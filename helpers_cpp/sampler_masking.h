@@ -1,4 +1,4 @@
-// Masking of one row, the twin of ernie_from_scratch/dataset/masking.py (which says what is masked and why).
+// Masking of one row, equal to that of ernie_from_scratch/dataset/masking.py, which explains the rules.
 #pragma once
 #include <pybind11/stl.h>
 
@@ -10,8 +10,8 @@
 
 namespace sampler {
 
-enum Level { kChar, kWord, kPhrase, kEntity, kLevels };  // order of masking.LEVELS
-constexpr double kMasked = 0.8, kKept = 0.9;             // below: [MASK]; below: unchanged; else random
+enum Level { kChar, kWord, kPhrase, kEntity, kLevels };  // in the order of masking.LEVELS
+constexpr double kMasked = 0.8, kKept = 0.9;             // a draw below: [MASK]; below: unchanged; else random
 
 struct MaskingRules {
     using Stage = std::pair<int64_t, std::vector<double>>;
@@ -42,7 +42,7 @@ struct MaskingRules {
     }
 };
 
-// What was masked in all rows so far.
+// The masked tokens of all rows so far.
 struct Masked {
     std::vector<int64_t> positions, labels;
     std::vector<uint8_t> kinds;
@@ -52,8 +52,8 @@ class Masker {
   public:
     Masker(const MaskingRules& rules, const Tokens& tokens) : rules_(rules), tokens_(tokens) {}
 
-    // ids: n plain token ids, changed in place; spans, special: n; count: tokens without [CLS] and [SEP];
-    // offset: what to add to the positions.
+    // ids: n model ids, masked in place; spans, special: n; count: tokens without [CLS] and [SEP];
+    // offset: of the row in the flattened batch, added to the positions.
     void mask_row(int64_t* ids, const uint8_t* spans, const uint8_t* special, int n, int count, Level level,
                   uint64_t key, int64_t offset, Masked& out) {
         find_units(spans, special, n, level);
@@ -80,35 +80,35 @@ class Masker {
         bool entity;
     };
 
-    // Written without branches on the text, which no branch predictor can guess.
+    // Written without branches that depend on the text, because those are mispredicted.
     void find_units(const uint8_t* spans, const uint8_t* special, int n, Level level) {
-        begins_.resize(n);
-        inside_.assign(n, 0);
+        is_start_.resize(n);
+        in_entity_.assign(n, 0);
         starts_.resize(n + 1);
         specials_before_.resize(n + 1);
         units_.resize(n);
         const uint8_t start_bit = level == kPhrase ? kPhraseStart : kWordStart;
-        for (int i = 0; i < n; ++i) begins_[i] = level == kChar || (spans[i] & start_bit);
+        for (int i = 0; i < n; ++i) is_start_[i] = level == kChar || (spans[i] & start_bit);
         if (level == kEntity) join_entities(spans, n);
-        begins_[0] = 1;
+        is_start_[0] = 1;
         int count = 0, before = 0, kept = 0;
         for (int i = 0; i < n; ++i) {
             starts_[count] = i;
-            count += begins_[i];
+            count += is_start_[i];
             specials_before_[i] = before;
             before += special[i];
         }
         starts_[count] = n;
         specials_before_[n] = before;
-        for (int u = 0; u < count; ++u) {  // a unit with a special token is none
+        for (int u = 0; u < count; ++u) {  // what contains a special token is not a unit
             int start = starts_[u], end = starts_[u + 1];
-            units_[kept] = {start, end, inside_[start] != 0};
+            units_[kept] = {start, end, in_entity_[start] != 0};
             kept += specials_before_[start] == specials_before_[end];
         }
         units_.resize(kept);
     }
 
-    // An entity runs from an entity start on while its type stays; it is one unit.
+    // An entity is one unit: from its start as long as the type stays the same.
     void join_entities(const uint8_t* spans, int n) {
         bool inside = false;
         int last_kind = -1;
@@ -117,9 +117,9 @@ class Masker {
             bool start = spans[i] & kEntityStart, entity_begins = start & (kind != 0), was_inside = inside;
             inside = (entity_begins | (kind != last_kind)) ? entity_begins : inside;
             last_kind = kind;
-            inside_[i] = inside;
-            // outside: a word, or the rest of a word whose beginning belongs to an entity
-            begins_[i] = inside ? start : (begins_[i] | was_inside);
+            in_entity_[i] = inside;
+            // outside: a word, or the rest of a word that starts inside an entity
+            is_start_[i] = inside ? start : (is_start_[i] | was_inside);
         }
     }
 
@@ -133,37 +133,38 @@ class Masker {
         if (level == kEntity) {
             for (int u = 0; u < unit_count; ++u)
                 if (units_[u].entity) order_.push_back(u);
-            go_through(fold(key, kEntityOrder), nullptr, count / 2);
+            choose_units(fold(key, kEntityOrder), nullptr, count / 2);
             order_.clear();
             for (int u = 0; u < unit_count; ++u)
                 if (!units_[u].entity) order_.push_back(u);
-            go_through(order_key, nullptr, 0);
+            choose_units(order_key, nullptr, 0);
         } else {
             for (int u = 0; u < unit_count; ++u) order_.push_back(u);
             uint64_t ngram_key = fold(key, kNgram);
-            go_through(order_key, &ngram_key, 0);
+            choose_units(order_key, &ngram_key, 0);
         }
         if (!masked_ && unit_count)
-            take(units_[below(fold(order_key, 0), unit_count)]);  // all exceed the budget
+            mask(units_[below(fold(order_key, 0), unit_count)]);  // all exceed the budget
     }
 
-    // Go through order_ in random order (Fisher-Yates) and mask what fits.
-    void go_through(uint64_t key, const uint64_t* ngram_key, int first_may_take) {
+    // Go through order_ in random order (Fisher-Yates) and mask what fits the budget; the first unit may have
+    // up to first_limit tokens.
+    void choose_units(uint64_t key, const uint64_t* ngram_key, int first_limit) {
         const int size = static_cast<int>(order_.size());
-        for (int turn = 0; turn < size && masked_ < budget_; ++turn) {
-            std::swap(order_[turn], order_[turn + below(fold(key, turn), size - turn)]);
-            int first = order_[turn], last = first;
+        for (int i = 0; i < size && masked_ < budget_; ++i) {
+            std::swap(order_[i], order_[i + below(fold(key, i), size - i)]);
+            int first = order_[i], last = first;
             if (ngram_key) {
-                int more = ngram_length(fold(*ngram_key, turn)) - 1;
+                int more = ngram_length(fold(*ngram_key, i)) - 1;
                 while (more-- > 0 && last + 1 < static_cast<int>(units_.size()) &&
                        units_[last + 1].start == units_[last].end) {
                     ++last;
                 }
             }
-            int room = std::max(budget_ - masked_, masked_ ? 0 : first_may_take);
-            while (units_[last].end - units_[first].start > room && last > first) --last;
-            if (units_[last].end - units_[first].start > room || any_masked(first, last)) continue;
-            for (int u = first; u <= last; ++u) take(units_[u]);
+            int limit = std::max(budget_ - masked_, masked_ ? 0 : first_limit);
+            while (units_[last].end - units_[first].start > limit && last > first) --last;
+            if (units_[last].end - units_[first].start > limit || any_masked(first, last)) continue;
+            for (int u = first; u <= last; ++u) mask(units_[u]);
         }
     }
 
@@ -180,14 +181,14 @@ class Masker {
         return false;
     }
 
-    void take(const Unit& unit) {
+    void mask(const Unit& unit) {
         for (int position = unit.start; position < unit.end; ++position) unit_of_[position] = unit.start;
         masked_ += unit.end - unit.start;
     }
 
     const MaskingRules& rules_;
     const Tokens& tokens_;
-    std::vector<uint8_t> begins_, inside_;
+    std::vector<uint8_t> is_start_, in_entity_;
     std::vector<int> starts_, specials_before_;
     std::vector<Unit> units_;
     std::vector<int> order_, unit_of_;  // unit_of_: start of the masked unit at each position, or -1

@@ -1,4 +1,4 @@
-// Counter-based randomness, the twin of ernie_from_scratch/dataset/rng.py (which says how it works and why).
+// Counter-based random numbers, equal to those of ernie_from_scratch/dataset/rng.py, which explains them.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -8,7 +8,17 @@ namespace sampler {
 constexpr uint64_t kGolden = 0x9E3779B97F4A7C15ull;
 constexpr int kShuffleRounds = 8;
 
-enum Purpose : uint64_t { kLevel, kCut, kSwap, kOther, kEntityOrder, kUnitOrder, kNgram, kReplace, kToken };
+enum Purpose : uint64_t {
+    kLevel,
+    kSplitPoint,
+    kSwap,
+    kOtherDocument,
+    kEntityOrder,
+    kUnitOrder,
+    kNgram,
+    kReplace,
+    kToken
+};
 
 inline uint64_t mix64(uint64_t value) {
     value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9ull;
@@ -16,7 +26,7 @@ inline uint64_t mix64(uint64_t value) {
     return value ^ (value >> 31);
 }
 
-// The key of `value` under `key`, and equally the draw number `value` of `key`.
+// The key of `value` under `key`, which is also draw number `value` of `key`.
 inline uint64_t fold(uint64_t key, uint64_t value) {
     return mix64(key + kGolden * (value + 1));
 }
@@ -30,7 +40,7 @@ inline int64_t below(uint64_t bits, uint64_t limit) {
     return static_cast<int64_t>(((bits >> 32) * limit) >> 32);
 }
 
-// A random permutation of range(size) by a Feistel network; nothing is stored.
+// A random permutation of range(size) by a Feistel network, computed for each position.
 class Shuffle {
   public:
     Shuffle(uint64_t key, int64_t size) : size_(size) {

@@ -1,4 +1,4 @@
-// The sample table and the cut into segments A and B, the twin of ernie_from_scratch/dataset/samples.py.
+// The sample table and the split into segments A and B, equal to those of ernie_from_scratch/dataset/samples.py.
 #pragma once
 #include <cmath>
 
@@ -7,7 +7,7 @@
 
 namespace sampler {
 
-enum Pairs { kSop, kNsp, kNone };  // order of samples.SENTENCE_PAIRS
+enum Pairs { kSop, kNsp, kNone };  // in the order of samples.SENTENCE_PAIRS
 
 struct SampleRules {
     int64_t max_tokens, max_sentences;
@@ -25,7 +25,7 @@ struct SampleRules {
     }
 };
 
-const int64_t kNotAsked = -100;  // label of a row without a pair
+constexpr int64_t kIgnoreIndex = -100;  // label of a row without a pair
 
 struct Segments {
     int64_t a_start, a_length, b_start = 0, b_length = 0, label = 0;
@@ -33,23 +33,22 @@ struct Segments {
 
 class SampleBuilder {
   public:
-    SampleBuilder(const Corpus& corpus, const Tokens& tokens, const SampleRules& rules)
-        : corpus_(corpus), tokens_(tokens), rules_(rules) {}
+    SampleBuilder(const Corpus& corpus, const SampleRules& rules) : corpus_(corpus), rules_(rules) {}
 
     void add_document(int64_t document, uint64_t key, std::vector<SampleRow>& table) {
-        find_pieces(document);
-        group_pieces(key);
-        if (rules_.pairs != kNone) share_last_sentence();
+        find_chunks(document);
+        group_chunks(key);
+        if (rules_.pairs != kNone) extend_last_group();
         for (const Group& group : groups_) {
             if (rules_.pairs == kNsp && group.length < 2) continue;  // one token cannot make a pair
-            const Piece& first = pieces_[group.begin];
+            const Chunk& first = chunks_[group.begin];
             table.push_back({first.start, first.sentence, static_cast<int32_t>(document),
                              static_cast<int32_t>(group.length)});
         }
     }
 
   private:
-    struct Piece {
+    struct Chunk {  // a sentence, or a part of a long one
         int64_t start, length, sentence;
     };
     struct Group {
@@ -57,41 +56,41 @@ class SampleBuilder {
         int64_t length;
     };
 
-    void find_pieces(int64_t document) {
-        pieces_.clear();
+    void find_chunks(int64_t document) {
+        chunks_.clear();
         for (int64_t s = corpus_.documents[document]; s < corpus_.documents[document + 1]; ++s) {
             int64_t start = corpus_.sentences[s], end = corpus_.sentences[s + 1];
             while (end - start > rules_.max_tokens) {
                 int64_t next = split_point(start, end);
-                pieces_.push_back({start, next - start, s});
+                chunks_.push_back({start, next - start, s});
                 start = next;
             }
-            if (end > start) pieces_.push_back({start, end - start, s});
+            if (end > start) chunks_.push_back({start, end - start, s});
         }
     }
 
-    // Pieces of about equal length, cut at the last place allowed in the second half of the wanted length.
+    // Chunks of about equal length, split at the last allowed token in the second half of that length.
     int64_t split_point(int64_t start, int64_t end) const {
         int64_t remaining = end - start;
-        int64_t pieces = (remaining + rules_.max_tokens - 1) / rules_.max_tokens;
-        int64_t wanted = (remaining + pieces - 1) / pieces;
-        int64_t token = start + wanted;
-        while (token >= start + wanted / 2 && !corpus_.may_start(token, tokens_)) --token;
-        return token >= start + wanted / 2 ? token : start + wanted;
+        int64_t chunks = (remaining + rules_.max_tokens - 1) / rules_.max_tokens;
+        int64_t length = (remaining + chunks - 1) / chunks;
+        int64_t token = start + length;
+        while (token >= start + length / 2 && !corpus_.can_start_segment(token)) --token;
+        return token >= start + length / 2 ? token : start + length;
     }
 
-    void group_pieces(uint64_t key) {
+    void group_chunks(uint64_t key) {
         groups_.clear();
         int64_t target = 0;
-        for (size_t i = 0; i < pieces_.size(); ++i) {
+        for (size_t i = 0; i < chunks_.size(); ++i) {
             bool full = rules_.max_sentences && !groups_.empty() &&
                         i - groups_.back().begin >= static_cast<size_t>(rules_.max_sentences);
-            if (groups_.empty() || full || groups_.back().length + pieces_[i].length > target) {
+            if (groups_.empty() || full || groups_.back().length + chunks_[i].length > target) {
                 target = target_length(key, groups_.size());
                 groups_.push_back({i, i, 0});
             }
             groups_.back().end = i + 1;
-            groups_.back().length += pieces_[i].length;
+            groups_.back().length += chunks_[i].length;
         }
     }
 
@@ -102,11 +101,11 @@ class SampleBuilder {
         return rules_.max_tokens;
     }
 
-    void share_last_sentence() {
+    void extend_last_group() {
         if (groups_.size() < 2) return;
         Group &last = groups_.back(), &before = groups_[groups_.size() - 2];
         if (last.end - last.begin > 1 || before.end - before.begin < 3) return;
-        int64_t moved = pieces_[last.begin - 1].length;
+        int64_t moved = chunks_[last.begin - 1].length;
         if (last.length + moved > rules_.max_tokens) return;
         --before.end;
         before.length -= moved;
@@ -115,13 +114,12 @@ class SampleBuilder {
     }
 
     const Corpus& corpus_;
-    const Tokens& tokens_;
     const SampleRules& rules_;
-    std::vector<Piece> pieces_;
+    std::vector<Chunk> chunks_;
     std::vector<Group> groups_;
 };
 
-// The samples of one corpus that belong to a split, and how to cut them.
+// The samples of one corpus that belong to a split, and how to split them into segments.
 class SampleTable {
   public:
     SampleTable(const Corpus& corpus, const py::object& table, const SampleRules& rules)
@@ -130,7 +128,7 @@ class SampleTable {
         for (const SampleRow& row : rows_) {
             require(row.length >= shortest && row.length <= rules.max_tokens && row.start >= 0 &&
                         row.start <= corpus.size() - row.length,
-                    "a sample lies outside the corpus");
+                    "a sample is outside the corpus");
             require(row.sentence >= 0 && row.sentence < corpus.sentences.size() - 1 &&
                         corpus.sentences[row.sentence] <= row.start &&
                         row.start < corpus.sentences[row.sentence + 1],
@@ -143,15 +141,15 @@ class SampleTable {
     }
     int64_t size() const { return rows_.size(); }
 
-    Segments segments(int64_t number, Pairs pairs, uint64_t key, const Tokens& tokens) const {
+    Segments segments(int64_t number, Pairs pairs, uint64_t key) const {
         const SampleRow& row = rows_[number];
         if (pairs == kNone) return {row.start, row.length};
-        if (pairs == kSop && !sentences_inside(row)) return {row.start, row.length, 0, 0, kNotAsked};
-        int64_t start = row.start, end = start + row.length, cut = choose_cut(row, key, tokens);
-        if (!(uniform(fold(fold(key, kSwap), 0)) < 0.5)) return {start, cut - start, cut, end - cut, 0};
-        if (pairs == kSop) return {cut, end - cut, start, cut - start, 1};
-        const SampleRow& other = rows_[other_document(row.document, key)];
-        return {start, cut - start, other.start, std::min<int64_t>(other.length, end - cut), 1};
+        if (pairs == kSop && !sentences_inside(row)) return {row.start, row.length, 0, 0, kIgnoreIndex};
+        int64_t start = row.start, end = start + row.length, split = choose_split(row, key);
+        if (uniform(fold(fold(key, kSwap), 0)) >= 0.5) return {start, split - start, split, end - split, 0};
+        if (pairs == kSop) return {split, end - split, start, split - start, 1};
+        const SampleRow& other = rows_[sample_of_another_document(row.document, key)];
+        return {start, split - start, other.start, std::min<int64_t>(other.length, end - split), 1};
     }
 
   private:
@@ -166,30 +164,30 @@ class SampleTable {
         return count;
     }
 
-    // One of the sentence starts inside, else of the words, else of the tokens.
-    int64_t choose_cut(const SampleRow& row, uint64_t key, const Tokens& tokens) const {
+    // One of the sentence starts inside the sample; without any, of the word starts; without any, of the tokens.
+    int64_t choose_split(const SampleRow& row, uint64_t key) const {
         int64_t start = row.start, end = start + row.length;
-        uint64_t draw = fold(fold(key, kCut), 0);
+        uint64_t draw = fold(fold(key, kSplitPoint), 0);
         int64_t count = sentences_inside(row);
         if (count) {
-            int64_t wanted = below(draw, count), s = row.sentence + 1;
-            for (; !is_new(s) || wanted-- > 0; ++s) {
+            int64_t skip = below(draw, count), s = row.sentence + 1;
+            for (; !is_new(s) || skip-- > 0; ++s) {
             }
             return corpus_->sentences[s];
         }
-        for (int64_t token = start + 1; token < end; ++token) count += corpus_->may_start(token, tokens);
+        for (int64_t token = start + 1; token < end; ++token) count += corpus_->can_start_segment(token);
         if (!count) return start + 1 + below(draw, end - start - 1);
-        int64_t wanted = below(draw, count), token = start + 1;
-        while (!corpus_->may_start(token, tokens) || wanted-- > 0) ++token;
+        int64_t skip = below(draw, count), token = start + 1;
+        while (!corpus_->can_start_segment(token) || skip-- > 0) ++token;
         return token;
     }
 
-    int64_t other_document(int32_t document, uint64_t key) const {
+    int64_t sample_of_another_document(int32_t document, uint64_t key) const {
         auto before = [](const SampleRow& row, int32_t value) { return row.document < value; };
         auto after = [](int32_t value, const SampleRow& row) { return value < row.document; };
         int64_t begin = std::lower_bound(rows_.begin(), rows_.end(), document, before) - rows_.begin();
         int64_t end = std::upper_bound(rows_.begin(), rows_.end(), document, after) - rows_.begin();
-        int64_t other = below(fold(fold(key, kOther), 0), size() - (end - begin));
+        int64_t other = below(fold(fold(key, kOtherDocument), 0), size() - (end - begin));
         return other < begin ? other : other + (end - begin);
     }
 

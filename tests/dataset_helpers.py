@@ -1,4 +1,4 @@
-"""Small made-up corpora for the tests of the data room, and a chi-square check without scipy."""
+"""Small made-up corpora for the tests of dataset/, and a chi-square check without scipy."""
 
 import json
 from types import SimpleNamespace
@@ -10,9 +10,10 @@ from ernie_from_scratch import native
 from ernie_from_scratch.dataset.blending import Blend
 from ernie_from_scratch.dataset.mask_schedule import mask_stages
 from ernie_from_scratch.dataset.masking import MaskingRules
-from ernie_from_scratch.dataset.sampler import PlainSampler
+from ernie_from_scratch.dataset.sampler import PythonSampler
 from ernie_from_scratch.dataset.samples import SampleRules, build_samples
 from ernie_from_scratch.dataset.tokens import TokenTable
+from ernie_from_scratch.text.corpus.prepared import PreparedCorpus, continuation_table
 from ernie_from_scratch.text.corpus.spans import ENTITY_START, PHRASE_START, TYPE_SHIFT, WORD_START
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 from ernie_from_scratch.utils.files import sha256_file
@@ -78,32 +79,40 @@ def write_meta(prefix, vocabulary):
     prefix.with_name(prefix.name + "_meta.json").write_text(json.dumps({"vocabulary": words, "files": files}))
 
 
-def toy_corpus(documents, spans=True):
-    """The same in memory: what `open_corpus` gives."""
+def toy_corpus(documents, spans=True, ids_dtype=np.uint16):
+    """The same in memory: what `open_prepared` gives."""
     sentences = [sentence for document in documents for sentence in document]
     lens = [len(sentence_ids) for sentence_ids, _ in sentences]
-    return SimpleNamespace(
+    return PreparedCorpus(
         prefix="toy",
-        ids=np.array([i for sentence_ids, _ in sentences for i in sentence_ids], dtype=np.uint16),
-        spans=np.array([b for _, bits in sentences for b in bits], dtype=np.uint8) if spans else None,
+        ids=np.array([i for sentence_ids, _ in sentences for i in sentence_ids], dtype=ids_dtype),
         sentences=np.cumsum([0] + lens, dtype=np.int64),
         documents=np.cumsum([0] + [len(document) for document in documents], dtype=np.int64),
+        stored_spans=np.array([b for _, bits in sentences for b in bits], dtype=np.uint8) if spans else None,
+        continuation=continuation_table(toy_vocabulary()),
     )
 
 
 def toy_sampler(
-    documents, implementation="plain", max_seq_len=64, masking="word", pairs="sop", spans=True, **rules
+    documents,
+    implementation="plain",
+    max_seq_len=64,
+    masking="word",
+    pairs="sop",
+    spans=True,
+    ids_dtype=np.uint16,
+    **rules,
 ):
     """A sampler over all samples of one corpus; `rules` are those of `SampleRules` and `MaskingRules`."""
     tokens = TokenTable.of(toy_vocabulary())
-    corpus = toy_corpus(documents, spans)
+    corpus = toy_corpus(documents, spans, ids_dtype)
     of_samples = {name: rules.pop(name) for name in ("short_seq_prob", "max_sentences") if name in rules}
     sample_rules = SampleRules(max_seq_len - (2 if pairs == "none" else 3), pairs, **of_samples)
     masking_rules = MaskingRules(mask_stages(masking, rules.pop("schedule", None)), **rules)
-    table = build_samples(corpus, tokens, 0, len(documents), sample_rules, 11)
+    table = build_samples(corpus, 0, len(documents), sample_rules, 11)
     size = np.array([len(table)])
     blend = Blend(size, size, 12)
-    make = PlainSampler if implementation == "plain" else native.helpers().Sampler
+    make = PythonSampler if implementation == "plain" else native.helpers().Sampler
     sampler = make([corpus], [table], tokens, sample_rules, masking_rules, blend, max_seq_len)
     return SimpleNamespace(batch=sampler.batch, corpus=corpus, table=table, tokens=tokens, blend=blend)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from dataset_helpers import BOTH, FIRST, random_documents, random_sentence, toy_sampler
 
-from ernie_from_scratch.dataset.samples import NOT_ASKED, SENTENCE_PAIRS
+from ernie_from_scratch.dataset.samples import IGNORE_INDEX, SENTENCE_PAIRS
 
 
 @BOTH
@@ -22,13 +22,13 @@ def test_rows_are_laid_out_as_ernie_reads_them(implementation, pairs, spans):
     assert ("next_sentence_label" in batch) == (pairs != "none")
     lengths = mask.sum(axis=1)
     assert ids.shape[1] - lengths.max() < 8
-    labels = batch.get("next_sentence_label", np.full(len(ids), NOT_ASKED))
+    labels = batch.get("next_sentence_label", np.full(len(ids), IGNORE_INDEX))
     for row, kind, seen, length, label in zip(ids, types, mask, lengths, labels, strict=True):
         assert seen.tolist() == [1] * length + [0] * (len(row) - length)
         assert (row[length:] == tokens.pad_id).all() and (kind[length:] == 0).all()
         separators = np.flatnonzero(row == tokens.sep_id)
         assert row[0] == tokens.cls_id and separators[-1] == length - 1
-        assert len(separators) == (1 if label == NOT_ASKED else 2)
+        assert len(separators) == (1 if label == IGNORE_INDEX else 2)
         boundary = separators[0] + 1
         assert kind[:boundary].sum() == 0 and (kind[boundary:length] == 1).all()
     flat = batch["masked_positions"]
@@ -41,12 +41,12 @@ def test_rows_are_laid_out_as_ernie_reads_them(implementation, pairs, spans):
 @BOTH
 def test_sop_labels_tell_the_order(implementation):
     sampler = toy_sampler(random_documents(2, sentences=(2, 9)), implementation, masked_lm_prob=0.01)
-    batch, text = sampler.batch(np.arange(400)), sampler.tokens.plain[sampler.corpus.ids].tolist()
+    batch, text = sampler.batch(np.arange(400)), sampler.tokens.model_ids[sampler.corpus.ids].tolist()
     ids = batch["input_ids"].ravel().copy()
     ids[batch["masked_positions"]] = batch["masked_lm_labels"]
     joined = " ".join(map(str, text)) + " "
     rows, labels = ids.reshape(batch["input_ids"].shape), batch["next_sentence_label"]
-    asked = labels != NOT_ASKED
+    asked = labels != IGNORE_INDEX
     assert asked.mean() > 0.5
     for row, label in zip(rows[asked], labels[asked], strict=True):
         a_end, b_end = np.flatnonzero(row == sampler.tokens.sep_id)

@@ -9,7 +9,7 @@ from dataset_helpers import BOTH, CPP, HAN, random_documents, random_sentence, t
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.dataset.loader import BatchLoader
 from ernie_from_scratch.dataset.pretraining_data import PretrainingData
-from ernie_from_scratch.dataset.samples import NOT_ASKED, SENTENCE_PAIRS
+from ernie_from_scratch.dataset.samples import IGNORE_INDEX, SENTENCE_PAIRS
 from ernie_from_scratch.text.corpus.prepare import prepare
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 
@@ -165,7 +165,7 @@ def test_one_sentence_documents_and_sop(tmp_path, implementation):
     report = data.report()["train"]
     assert report["one_sentence_documents"] == report["one_sentence_samples"] == 30
     assert report["dropped_tokens"] == 0
-    assert set(data["train"].batch(np.arange(200))["next_sentence_label"].tolist()) == {NOT_ASKED}
+    assert set(data["train"].batch(np.arange(200))["next_sentence_label"].tolist()) == {IGNORE_INDEX}
 
 
 def test_one_document_only(tmp_path, implementation):
@@ -254,7 +254,7 @@ def test_real_text_comes_back_from_batches(real_data, tmp_path, implementation):
     marked = PretrainingData([(1.0, prefix)], vocabulary, **kept)
     unmarked = PretrainingData([(1.0, tmp_path / "paddlenlp")], vocabulary, **kept)
     corpus, tokens = marked.corpora[0], marked.tokens
-    plain = " ".join(map(str, tokens.plain[corpus.ids])) + " "
+    plain = " ".join(map(str, tokens.model_ids[corpus.ids])) + " "
     for data in (marked, unmarked):
         batch = data["train"].batch(np.arange(40))
         ids = batch["input_ids"].ravel().copy()

@@ -210,8 +210,10 @@ def test_ids_equal_paddlenlp_on_real_text(real_data, tmp_path, name):
         with gzip.open(real_data / "corpus" / f"{corpus}.txt.gz", "rt", encoding="utf-8") as file:
             text = [line for line in file.read().split("\n") if line.strip()]
             lines += text[:: len(text) // 300]
-    marked = Vocabulary([*vocabulary.tokens, *vocabulary.word_marks()])
-    lines = lines[::3] if vocabulary.word_marks() else lines  # PaddleNLP is slow with 20,000 added tokens
+    marked = Vocabulary([*vocabulary.tokens, *vocabulary.missing_continuations()])
+    lines = (
+        lines[::3] if vocabulary.missing_continuations() else lines
+    )  # PaddleNLP is slow with 20,000 added tokens
     encoder = make_encoder("paddlenlp", "newline", marked)
     different = sentences = 0
     for line in map(str.strip, lines):
@@ -220,7 +222,7 @@ def test_ids_equal_paddlenlp_on_real_text(real_data, tmp_path, name):
         expected = peer.convert_tokens_to_ids(tokens)
         encoder.add_text(line)
         found = encoder.take().ids
-        ids = np.where(found < len(vocabulary), found, found - vocabulary.listed_twice).tolist()
+        ids = np.where(found < len(vocabulary), found, found - vocabulary.duplicates).tolist()
         sentences += bool(expected)
         different += ids != expected
     assert sentences > 500

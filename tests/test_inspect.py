@@ -67,8 +67,8 @@ def test_warnings_of_poor_text(tmp_path):
     prepare(tmp_path / "a.txt", tmp_path / "a", small_vocabulary(), segmenter="none")
     found = inspect_corpus(tmp_path / "a", small_vocabulary())
     said = "\n".join(found.warnings)
-    for part in ("are [UNK]", "100% of the documents have one sentence", "of the sentences occur again",
-                 "hardly a word of two characters", "no entities"):  # fmt: skip
+    for part in ("are [UNK]", "100% of the documents have one sentence", "of the sentences are repeated",
+                 "nearly all words have one character", "no entities"):  # fmt: skip
         assert part in said
     assert 0.9 < found.duplicate_share < 1
 
@@ -119,5 +119,5 @@ def test_vocabulary_of(prefix, vocabulary, tmp_path):
     prepare(
         prefix.parent / "a.jsonl", tmp_path / "b", small_vocabulary()
     )  # from memory: no file to find again
-    with pytest.raises(UserError, match="which vocabulary: .*; give it with --vocab"):
+    with pytest.raises(UserError, match="unknown vocabulary: .*; give it with --vocab"):
         vocabulary_of(tmp_path / "b")

@@ -5,10 +5,10 @@ import pytest
 from dataset_helpers import random_documents, random_sentence, standard_score, toy_vocabulary, write_corpus
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.dataset.indexed import open_corpus
 from ernie_from_scratch.dataset.mask_schedule import check_levels, mask_stages
 from ernie_from_scratch.dataset.masking import LEVELS, MaskingRules
 from ernie_from_scratch.dataset.rng import fold
+from ernie_from_scratch.text.corpus.prepared import open_prepared
 
 
 def levels(masking, schedule, numbers):
@@ -65,7 +65,7 @@ def test_bad_schedules_are_refused(masking, schedule):
 @pytest.mark.parametrize("masking", ["phrase", "entity", "knowledge"])
 def test_levels_above_words_need_spans(tmp_path, masking):
     write_corpus(tmp_path / "toy", random_documents(1), spans=False)
-    corpus = open_corpus(tmp_path / "toy", toy_vocabulary())
+    corpus = open_prepared(tmp_path / "toy", toy_vocabulary())
     with pytest.raises(UserError, match="ernie prepare"):
         check_levels(corpus, mask_stages(masking), masking)
     for possible in ("char", "word"):
@@ -75,7 +75,7 @@ def test_levels_above_words_need_spans(tmp_path, masking):
 
 def test_entity_masking_needs_entities(tmp_path):
     write_corpus(tmp_path / "toy", [[random_sentence(np.random.default_rng(0), 90, entity_share=0.0)]])
-    corpus = open_corpus(tmp_path / "toy", toy_vocabulary())
+    corpus = open_prepared(tmp_path / "toy", toy_vocabulary())
     check_levels(corpus, mask_stages("phrase"), "phrase")
     with pytest.raises(UserError, match="user_dict"):
         check_levels(corpus, mask_stages("entity"), "entity")

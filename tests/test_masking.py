@@ -278,7 +278,7 @@ def test_labels_are_the_plain_text_and_kinds_the_entity_types(implementation):
     batch = sampler.batch(np.arange(300))
     rows, width = batch["input_ids"].shape
     text = {
-        tuple(TOKENS.plain[sampler.corpus.ids[r["start"] : r["start"] + r["length"]]]): r
+        tuple(TOKENS.model_ids[sampler.corpus.ids[r["start"] : r["start"] + r["length"]]]): r
         for r in sampler.table
     }
     original = batch["input_ids"].copy().ravel()
@@ -347,9 +347,9 @@ def test_any_row(bits, key, level, probability, max_ngrams, per_unit):
     units = find_units(spans, TOKENS.special[ids], level)
     longest = int((units.ends - units.starts).max(initial=0))
     assert len(row.positions) <= max(budget, longest) and (len(row.positions) > 0) == (longest > 0)
-    assert (np.diff(row.positions) > 0).all() and (row.labels == TOKENS.plain[ids[row.positions]]).all()
+    assert (np.diff(row.positions) > 0).all() and (row.labels == TOKENS.model_ids[ids[row.positions]]).all()
     untouched = np.setdiff1d(np.arange(len(ids)), row.positions)
-    assert (row.input_ids[untouched] == TOKENS.plain[ids[untouched]]).all()
+    assert (row.input_ids[untouched] == TOKENS.model_ids[ids[untouched]]).all()
     for start, end in zip(units.starts, units.ends, strict=True):  # whole units or none of it
         inside = np.isin(np.arange(start, end), row.positions)
         assert inside.all() or not inside.any()

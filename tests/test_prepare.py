@@ -11,7 +11,7 @@ from text_helpers import PARAGRAPHS, TEXT, prepared_bytes, small_vocabulary, wit
 from ernie_from_scratch import native
 from ernie_from_scratch.text.corpus import part_files as parts
 from ernie_from_scratch.text.corpus.prepare import prepare, summary
-from ernie_from_scratch.text.corpus.prepared import bits_from_ids, open_prepared
+from ernie_from_scratch.text.corpus.prepared import open_prepared
 from ernie_from_scratch.text.corpus.spans import entity_runs, phrase_runs, word_runs
 from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 
@@ -21,7 +21,7 @@ def documents_of(prefix) -> list[bytes]:
     corpus = open_prepared(prefix)
     ends = np.concatenate([[0], np.cumsum(corpus.lens)])
     found = []
-    for first, last in zip(corpus.docs, corpus.docs[1:], strict=False):
+    for first, last in zip(corpus.documents, corpus.documents[1:], strict=False):
         tokens = slice(ends[first], ends[last])
         rows = corpus.ids[tokens], corpus.spans[tokens], corpus.lens[first:last]
         found.append(b"|".join(row.tobytes() for row in rows))
@@ -39,7 +39,7 @@ def test_known_boundaries_reach_the_files(tmp_path):
     vocabulary = small_vocabulary()
     meta = prepare(write_jsonl(tmp_path / "a.jsonl", [row]), tmp_path / "out" / "a", vocabulary)
     corpus = open_prepared(tmp_path / "out" / "a", vocabulary, verify=True)
-    assert corpus.docs.tolist() == [0, 2] and corpus.docs.dtype == np.int64
+    assert corpus.documents.tolist() == [0, 2] and corpus.documents.dtype == np.int64
     assert corpus.lens.tolist() == [11, 8] and corpus.lens.dtype == np.int32
     assert corpus.ids.dtype == np.uint16 and corpus.spans.dtype == np.uint8
     tokens = [vocabulary.tokens[i].removeprefix("##") for i in corpus.ids]
@@ -55,7 +55,7 @@ def test_files_are_byte_for_byte_numpys(tmp_path, many_documents):
     prepare(many_documents, tmp_path / "a", small_vocabulary(), piece_bytes=5000)
     corpus = open_prepared(tmp_path / "a")
     np.save(tmp_path / "b_ids.npy", np.array(corpus.ids))
-    np.savez(tmp_path / "b_idx.npz", lens=corpus.lens, docs=corpus.docs)
+    np.savez(tmp_path / "b_idx.npz", lens=corpus.lens, docs=corpus.documents)
     np.save(tmp_path / "b_spans.npy", np.array(corpus.spans))
     assert prepared_bytes(tmp_path / "a") == prepared_bytes(tmp_path / "b")
 
@@ -123,10 +123,8 @@ def test_files_equal_paddlenlps_tool(tmp_path):
     for suffix in ("_ids.npy", "_idx.npz"):
         assert (tmp_path / f"ours{suffix}").read_bytes() == (tmp_path / f"peer{suffix}").read_bytes()
     theirs = open_prepared(tmp_path / "peer", vocabulary)  # without spans and meta
-    assert theirs.spans is None and theirs.meta is None
-    assert np.array_equal(
-        bits_from_ids(theirs.ids, vocabulary) & 1, open_prepared(tmp_path / "ours").spans & 1
-    )
+    assert theirs.stored_spans is None and theirs.meta is None
+    assert np.array_equal(theirs.spans[:] & 1, open_prepared(tmp_path / "ours").spans & 1)
 
 
 @pytest.mark.parametrize("twice", [0, 1])

@@ -224,7 +224,7 @@ def test_a_dead_data_worker_ends_all_with_one_line(corpus, tmp_path):
     script = tmp_path / "failing.py"
     script.write_text(
         "import os, sys\n"
-        "from ernie_from_scratch.dataset.pretraining_data import Split\n"
+        "from ernie_from_scratch.dataset.pretraining_data import PretrainingSplit as Split\n"
         "from ernie_from_scratch.commands.main import main\n"
         "real = Split.batch\n"
         "def batch(self, numbers):\n"

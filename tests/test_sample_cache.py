@@ -61,7 +61,7 @@ def test_cache_dir(tmp_path):
 
 def test_where_nothing_can_be_written_the_table_stays_in_memory(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.warns(UserWarning, match="each start builds it again"):
+    with pytest.warns(UserWarning, match="it is built again at each start"):
         table = load_or_build(str(tmp_path / "toy"), "s", "d", Builder(), fits, tmp_path / "file" / "cache")
     assert table.tolist() == TABLE.tolist()
 

@@ -1,4 +1,4 @@
-"""The C++ sampler gives the arrays of the plain one, whatever the data; hostile input is refused, not run."""
+"""The C++ sampler gives the arrays of the Python one for any data; hostile input is refused, not run."""
 
 import threading
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from ernie_from_scratch import native
 from ernie_from_scratch.dataset.blending import Blend, epoch_shares
 from ernie_from_scratch.dataset.mask_schedule import mask_stages
 from ernie_from_scratch.dataset.masking import LEVELS, MaskingRules
-from ernie_from_scratch.dataset.sampler import PlainSampler
+from ernie_from_scratch.dataset.sampler import PythonSampler
 from ernie_from_scratch.dataset.samples import SAMPLE, SENTENCE_PAIRS, SampleRules, build_samples
 from ernie_from_scratch.dataset.tokens import TokenTable
 
@@ -89,35 +89,33 @@ def test_batches_are_identical(seed, pairs, numbers, **settings):
 def test_sample_tables_are_identical(seed, max_tokens, pairs, short_seq_prob, max_sentences, key, spans):
     documents = any_documents(seed)
     corpus = toy_corpus(documents, spans)
-    arguments = (
-        corpus,
-        TOKENS,
-        0,
-        len(documents),
-        SampleRules(max_tokens, pairs, short_seq_prob, max_sentences),
-        key,
-    )
+    rules = SampleRules(max_tokens, pairs, short_seq_prob, max_sentences)
+    arguments = (corpus, 0, len(documents), rules, key)
     ours, theirs = build_samples(*arguments), native.helpers().build_samples(*arguments)
     assert ours.dtype == theirs.dtype == SAMPLE and ours.tolist() == theirs.tolist()
 
 
 def test_several_corpora_and_epochs():
-    parts = [toy_corpus(random_documents(seed, count=10 * (seed + 1)), spans=seed != 1) for seed in range(3)]
+    corpora = [
+        toy_corpus(random_documents(seed, count=10 * (seed + 1)), spans=seed != 1) for seed in range(3)
+    ]
     rules, masking_rules = SampleRules(61), MaskingRules(mask_stages("word"))
-    tables = [build_samples(corpus, TOKENS, 0, len(corpus.documents) - 1, rules, 3) for corpus in parts]
-    sizes = [len(table) for table in tables]
-    blend = Blend(np.array(sizes), epoch_shares(sizes, [1.0, 5.0, 0.5]), 2**64 - 3)
-    arguments = (parts, tables, TOKENS, rules, masking_rules, blend, 64)
+    tables = [build_samples(corpus, 0, len(corpus.documents) - 1, rules, 3) for corpus in corpora]
+    sizes = np.array([len(table) for table in tables])
+    blend = Blend(sizes, epoch_shares(sizes, [1.0, 5.0, 0.5]), 2**64 - 3)
+    arguments = (corpora, tables, TOKENS, rules, masking_rules, blend, 64)
     numbers = np.arange(3 * len(blend))
-    assert_equal(PlainSampler(*arguments).batch(numbers), native.helpers().Sampler(*arguments).batch(numbers))
+    assert_equal(
+        PythonSampler(*arguments).batch(numbers), native.helpers().Sampler(*arguments).batch(numbers)
+    )
 
 
 def test_wide_ids():
-    documents = random_documents(1)
-    plain, fast = both(documents)
-    plain.corpus.ids = plain.corpus.ids.astype(np.int32)
-    numbers = np.arange(20)
-    assert_equal(plain.batch(numbers), fast.batch(numbers))
+    documents, numbers = random_documents(1), np.arange(20)
+    expected = toy_sampler(documents).batch(numbers)
+    for sampler in both(documents, ids_dtype=np.int32):
+        assert sampler.corpus.ids.dtype == np.int32
+        assert_equal(expected, sampler.batch(numbers))
 
 
 def test_threads_do_not_disturb_each_other():
@@ -184,7 +182,8 @@ def hostile_worlds(draw):
     corpus = SimpleNamespace(
         prefix="hostile",
         ids=draw(st.one_of(st.just(np.full(tokens, 7, np.uint16)), arrays(np.uint16))),
-        spans=draw(st.one_of(st.none(), st.just(np.full(tokens, 0x17, np.uint8)), arrays(np.uint8))),
+        stored_spans=draw(st.one_of(st.none(), st.just(np.full(tokens, 0x17, np.uint8)), arrays(np.uint8))),
+        continuation=draw(st.one_of(st.none(), st.just(TOKENS.continuation), arrays(np.bool_))),
         sentences=sentences,
         documents=draw(st.one_of(rising(max(sentences.size - 1, 0)), arrays(np.int64))),
     )
@@ -192,9 +191,10 @@ def hostile_worlds(draw):
                       for _ in range(draw(st.integers(0, 3)))], dtype=SAMPLE)  # fmt: skip
     if draw(st.booleans()):
         table = np.array([(0, 0, 0, tokens)], dtype=SAMPLE)
-    names = ("continuation", "special", "plain", "replacements")
-    kinds = {"continuation": np.bool_, "special": np.bool_, "plain": np.int64, "replacements": np.int64}
-    lookups = {name: draw(st.one_of(st.just(getattr(TOKENS, name)), arrays(kinds[name]))) for name in names}
+    kinds = {"special": np.bool_, "model_ids": np.int64, "replacements": np.int64}
+    lookups = {
+        name: draw(st.one_of(st.just(getattr(TOKENS, name)), arrays(kind))) for name, kind in kinds.items()
+    }
     specials = {
         name: draw(st.one_of(st.just(3), NUMBER)) for name in ("pad_id", "cls_id", "sep_id", "mask_id")
     }
@@ -219,7 +219,7 @@ def test_hostile_input_is_refused_or_survived(world, max_seq_len, numbers):
     corpus, table, tokens, sample_rules, masking_rules, blend = world
     refusals = (ValueError, TypeError, RuntimeError, OverflowError)
     try:
-        native.helpers().build_samples(corpus, tokens, 0, 1, sample_rules, blend.key)
+        native.helpers().build_samples(corpus, 0, 1, sample_rules, blend.key)
     except refusals:
         pass
     try:
@@ -230,4 +230,4 @@ def test_hostile_input_is_refused_or_survived(world, max_seq_len, numbers):
     except refusals:
         return
     assert batch["input_ids"].shape[0] == len(numbers)
-    assert np.isin(batch["input_ids"], np.arange(len(tokens.plain))).all()
+    assert np.isin(batch["input_ids"], np.arange(len(tokens.model_ids))).all()

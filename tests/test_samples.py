@@ -1,4 +1,4 @@
-"""Packing sentences into samples and cutting them into segments."""
+"""Packing sentences into samples and splitting them into segments."""
 
 import itertools
 
@@ -11,7 +11,6 @@ from dataset_helpers import (
     random_sentence,
     standard_score,
     toy_corpus,
-    toy_vocabulary,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,21 +19,18 @@ from ernie_from_scratch import native
 from ernie_from_scratch.dataset import samples
 from ernie_from_scratch.dataset.rng import fold
 from ernie_from_scratch.dataset.samples import (
-    NOT_ASKED,
+    IGNORE_INDEX,
     SampleRules,
     Segments,
     choose_segments,
     count_samples,
 )
-from ernie_from_scratch.dataset.tokens import TokenTable
 from ernie_from_scratch.text.corpus.spans import ENTITY_START, TYPE_SHIFT, WORD_START
-
-TOKENS = TokenTable.of(toy_vocabulary())
 
 
 def build(corpus, rules, implementation="plain", key=3):
     make = samples.build_samples if implementation == "plain" else native.helpers().build_samples
-    return make(corpus, TOKENS, 0, len(corpus.documents) - 1, rules, key)
+    return make(corpus, 0, len(corpus.documents) - 1, rules, key)
 
 
 def document_of(lengths):
@@ -73,9 +69,9 @@ def test_every_token_is_in_one_sample_of_its_document(implementation, pairs, max
 def test_a_damaged_table_does_not_fit(field, value):
     corpus, rules = toy_corpus(random_documents(4)), SampleRules(61)
     table = build(corpus, rules)
-    assert samples.table_fits(corpus, table, rules) and samples.table_fits(corpus, table[:0], rules)
+    assert samples.is_valid_table(corpus, table, rules) and samples.is_valid_table(corpus, table[:0], rules)
     table[field][3] = value
-    assert not samples.table_fits(corpus, table, rules)
+    assert not samples.is_valid_table(corpus, table, rules)
 
 
 @BOTH
@@ -116,7 +112,7 @@ def test_a_sentence_without_any_word_boundary_is_split_anyway(implementation):
     corpus = toy_corpus([[(ids, [WORD_START] + [0] * 199)]], spans=implementation == "plain")
     table = build(corpus, SampleRules(50, short_seq_prob=0.0), implementation)
     assert table["length"].tolist() == [50, 50, 50, 50]
-    assert choose_segments(corpus, TOKENS, table, 1, "sop", 5) == Segments(50, 50, label=NOT_ASKED)
+    assert choose_segments(corpus, table, 1, "sop", 5) == Segments(50, 50, label=IGNORE_INDEX)
 
 
 @BOTH
@@ -176,15 +172,15 @@ def test_any_shape_of_document(lengths, max_tokens, pairs, max_sentences):
     assert counts["tokens"] == sum(map(sum, lengths)) and counts["samples"] == len(table)
     assert counts["dropped_tokens"] == 0 or pairs == "nsp"
     for row in range(len(table)):
-        segments = choose_segments(corpus, TOKENS, table, row, "sop" if pairs == "nsp" else pairs, row)
+        segments = choose_segments(corpus, table, row, "sop" if pairs == "nsp" else pairs, row)
         assert segments.a_length + segments.b_length == table["length"][row] <= max_tokens
-        has_pair = pairs != "none" and segments.label != NOT_ASKED
+        has_pair = pairs != "none" and segments.label != IGNORE_INDEX
         assert segments.a_length and (segments.b_length > 0) == has_pair
 
 
 def cuts(corpus, pairs, count=6000, row=0, **rules):
     table = build(corpus, SampleRules(500, pairs, 0.0))
-    return table, [choose_segments(corpus, TOKENS, table, row, pairs, fold(8, key)) for key in range(count)]
+    return table, [choose_segments(corpus, table, row, pairs, fold(8, key)) for key in range(count)]
 
 
 def test_sop_cuts_at_each_sentence_equally_and_swaps_half():
@@ -208,7 +204,7 @@ def test_one_sentence_is_cut_at_its_words_outside_entities():
     _, segments = cuts(corpus, "nsp", 2000)
     assert {s.a_length for s in segments} == allowed - {0}
     _, segments = cuts(corpus, "sop", 20)
-    assert set(segments) == {Segments(0, 30, label=NOT_ASKED)}
+    assert set(segments) == {Segments(0, 30, label=IGNORE_INDEX)}
 
 
 def test_nsp_takes_b_from_another_document_in_half_of_the_samples():

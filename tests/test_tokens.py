@@ -12,8 +12,8 @@ NAMES = ["[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]"]
 
 def test_continued_characters_become_plain_and_latin_pieces_stay():
     tokens = TokenTable.of(toy_vocabulary())
-    assert tokens.plain[CONTINUATION : CONTINUATION + 300].tolist() == list(range(FIRST, FIRST + 300))
-    assert tokens.plain[-1] == len(tokens.plain) - 1  # ##cd
+    assert tokens.model_ids[CONTINUATION : CONTINUATION + 300].tolist() == list(range(FIRST, FIRST + 300))
+    assert tokens.model_ids[-1] == len(tokens.model_ids) - 1  # ##cd
     assert tokens.continuation.sum() == 301
 
 
@@ -34,7 +34,7 @@ def test_special_forms():
 
 def test_continuation_without_its_plain_form_stays():
     tokens = TokenTable.of(Vocabulary([*NAMES, f"##{HAN[0]}", "a"]))
-    assert tokens.plain.tolist() == list(range(7))
+    assert tokens.model_ids.tolist() == list(range(7))
 
 
 def test_vocabulary_of_specials_only_is_refused():
@@ -46,6 +46,6 @@ def test_unknown_id_names_its_place():
     corpus = toy_corpus(random_documents(0))
     corpus.ids[17] = 9999
     tokens = TokenTable.of(toy_vocabulary())
-    assert tokens.checked(corpus, 0, 17).size == 17
+    assert tokens.checked_ids(corpus, 0, 17).size == 17
     with pytest.raises(UserError, match="token 17 .* 9999"):
-        tokens.checked(corpus, 10, 20)
+        tokens.checked_ids(corpus, 10, 20)

@@ -12,7 +12,7 @@ from ernie_from_scratch.text.tokenizers.vocabulary import (
     SPECIAL_TOKENS,
     Vocabulary,
     build_vocabulary,
-    wordpieces,
+    train_wordpiece,
 )
 from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 
@@ -86,7 +86,7 @@ def test_published_names(tmp_path, monkeypatch):
         raise RuntimeError("no network")
 
     monkeypatch.setattr(transformers.ErnieTokenizer, "from_pretrained", fail)
-    with pytest.raises(UserError, match=r"cannot fetch vocabulary: ernie-1.0-base-zh \(no network\)"):
+    with pytest.raises(UserError, match=r"cannot download vocabulary: ernie-1.0-base-zh \(no network\)"):
         Vocabulary.load("ernie-1.0-base-zh")
 
 
@@ -119,10 +119,10 @@ def test_small_size_keeps_the_frequent_characters():
 
 
 def test_pieces_of_frequent_words_are_whole_words():
-    pieces = wordpieces({"learning": 90, "learned": 60, "machine": 80, "x": 5}, size=60)
+    pieces = train_wordpiece({"learning": 90, "learned": 60, "machine": 80, "x": 5}, size=60)
     assert {"learning", "machine", "x", "##d"} <= set(pieces)
     assert len(pieces) == len(set(pieces)) <= 60
-    assert wordpieces({}, size=10) == wordpieces({"a": 1}, size=10, min_count=2) == []
+    assert train_wordpiece({}, size=10) == train_wordpiece({"a": 1}, size=10, min_count=2) == []
 
 
 def test_building_is_the_same_in_another_process():

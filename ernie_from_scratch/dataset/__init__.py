@@ -1,1 +1,1 @@
-"""The data room: prepared corpora -> samples -> masks -> batches. Start reading at data.py."""
+"""Prepared corpora -> samples -> masks -> batches. Start reading at pretraining_data.py."""

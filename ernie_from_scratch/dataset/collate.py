@@ -3,46 +3,43 @@
 B rows, L padded length, N length of one row, M masked positions of the batch.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from ernie_from_scratch.dataset.indexed import IndexedCorpus
+from ernie_from_scratch.dataset.batch import Batch
 from ernie_from_scratch.dataset.masking import MaskedRow
 from ernie_from_scratch.dataset.samples import Segments
 from ernie_from_scratch.dataset.tokens import TokenTable
+from ernie_from_scratch.text.corpus.prepared import PreparedCorpus
 from ernie_from_scratch.text.corpus.spans import PHRASE_START, WORD_START
 
 LENGTH_MULTIPLE = 8  # rows are padded to a multiple of this, which keeps the number of different shapes small
+BOUNDARY = np.array([WORD_START | PHRASE_START], dtype=np.uint8)  # span byte of [CLS] and [SEP]
 
 
 def assemble_row(
-    corpus: IndexedCorpus, tokens: TokenTable, segments: Segments
+    corpus: PreparedCorpus, tokens: TokenTable, segments: Segments
 ) -> tuple[np.ndarray, np.ndarray]:
     """One row with its special tokens: ids ([N] int64, with `##` forms) and spans ([N] uint8)."""
-    ids, spans = [np.array([tokens.cls_id])], [_boundary()]
+    ids, spans = [np.array([tokens.cls_id])], [BOUNDARY]
     for start, length in ((segments.a_start, segments.a_length), (segments.b_start, segments.b_length)):
         if length:
-            ids += [tokens.checked(corpus, start, start + length), np.array([tokens.sep_id])]
-            spans += [_segment_spans(corpus, tokens, ids[-2], start), _boundary()]
+            ids += [tokens.checked_ids(corpus, start, start + length), np.array([tokens.sep_id])]
+            of_segment = np.array(corpus.spans[start : start + length])  # a copy
+            of_segment[0] |= BOUNDARY[0]
+            spans += [of_segment, BOUNDARY]
     return np.concatenate(ids), np.concatenate(spans)
 
 
-def _boundary() -> np.ndarray:
-    return np.array([WORD_START | PHRASE_START], dtype=np.uint8)
-
-
-def _segment_spans(corpus, tokens, ids, start) -> np.ndarray:
-    if corpus.spans is None:
-        spans = np.where(tokens.continuation[ids], 0, WORD_START).astype(np.uint8)
-    else:
-        spans = np.array(corpus.spans[start : start + len(ids)])
-    spans[0] |= WORD_START | PHRASE_START
-    return spans
-
-
 def collate(
-    rows: list[MaskedRow], segments: list[Segments], tokens: TokenTable, max_seq_len: int, pairs: str
-) -> dict:
-    """The batch as a dict of arrays; see `Split.batch`."""
+    rows: Sequence[MaskedRow],
+    segments: Sequence[Segments],
+    tokens: TokenTable,
+    max_seq_len: int,
+    sentence_pairs: str,
+) -> Batch:
+    """The batch of masked rows; batch.py describes it."""
     lengths = np.array([len(row.input_ids) for row in rows])
     longest = int(lengths.max())
     width = min(-(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, max_seq_len)
@@ -51,17 +48,17 @@ def collate(
     for number, (row, segment) in enumerate(zip(rows, segments, strict=True)):
         input_ids[number, : len(row.input_ids)] = row.input_ids
         token_type_ids[number, segment.a_length + 2 : len(row.input_ids)] = 1
-    real = np.arange(width) < lengths[:, None]  # [B, L]
-    batch = {
+    attention_mask = (np.arange(width) < lengths[:, None]).astype(np.int64)  # [B, L]
+    batch: Batch = {
         "input_ids": input_ids,
         "token_type_ids": token_type_ids,
-        "attention_mask": None if real.all() else real.astype(np.int64),
+        "attention_mask": None if attention_mask.all() else attention_mask,
         "masked_positions": np.concatenate(
             [width * number + row.positions for number, row in enumerate(rows)]
         ),
         "masked_lm_labels": np.concatenate([row.labels for row in rows]),
         "masked_span_kinds": np.concatenate([row.kinds for row in rows]),
     }
-    if pairs != "none":
+    if sentence_pairs != "none":
         batch["next_sentence_label"] = np.array([segment.label for segment in segments], dtype=np.int64)
     return batch

@@ -3,18 +3,22 @@
 import numpy as np
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.dataset.indexed import IndexedCorpus
 from ernie_from_scratch.dataset.masking import LEVELS
+from ernie_from_scratch.text.corpus.prepared import PreparedCorpus
 
 MASKING = (*LEVELS, "knowledge")
 KNOWLEDGE_MIX = {
     "char": 1.0,
     "phrase": 1.0,
     "entity": 1.0,
-}  # the paper's three levels, a third of the rows each
+}  # the paper's levels, each for a third of the rows
+
+Levels = str | dict[str, float]  # one level, or {level: share}
+Schedule = Levels | list[tuple[int, Levels]]
+Stages = tuple[tuple[int, tuple[float, ...]], ...]
 
 
-def mask_stages(masking: str, schedule=None) -> tuple:
+def mask_stages(masking: str, schedule: Schedule | None = None) -> Stages:
     """(first sample number, cumulative shares of LEVELS) of each stage.
 
     Args:
@@ -23,14 +27,14 @@ def mask_stages(masking: str, schedule=None) -> tuple:
             paper's three stages over n samples: [(0, "char"), (n // 3, "phrase"), (2 * n // 3, "entity")].
 
     Raises:
-        UserError: the schedule isn't one, or is given without masking="knowledge".
+        UserError: the schedule is malformed, or given without masking="knowledge".
     """
     if masking not in MASKING:
         raise UserError(f"masking {masking!r} is unknown; choose one of {', '.join(MASKING)}")
     if masking != "knowledge":
         if schedule is not None:
             raise UserError(
-                f"mask_schedule goes with masking=knowledge, not {masking}; leave one of them out"
+                f"mask_schedule goes with masking=knowledge, not {masking}; leave one of the two out"
             )
         schedule = masking
     schedule = KNOWLEDGE_MIX if schedule is None else schedule
@@ -42,18 +46,18 @@ def mask_stages(masking: str, schedule=None) -> tuple:
     firsts = [first for first, _ in stages]
     if not firsts or firsts[0] != 0 or firsts != sorted(set(firsts)):
         raise UserError(
-            f"mask_schedule {schedule!r} is neither shares of levels nor stages that rise from sample 0; "
+            f"mask_schedule {schedule!r} is neither shares of levels nor stages in order from sample 0; "
             'write {"char": 1, "entity": 2} or [(0, "char"), (100000, "entity")]'
         )
     return tuple((first, _cumulative_shares(levels)) for first, levels in stages)
 
 
-def read_schedule(text: str | None, steps: int, samples_per_step: int):
+def read_schedule(text: str | None, steps: int, samples_per_step: int) -> Schedule | None:
     """The `schedule` of `mask_stages` from one line of text.
 
     Args:
-        text: "stages", the paper's: a third of the run each by char, phrase and entity; or shares, as in
-            "char 1, entity 2"; or stages that begin at a step, as in "0: char; 5000: phrase 1, entity 1"; or
+        text: "stages", the paper's: char, phrase and entity for a third of the run each; or shares, as in
+            "char 1, entity 2"; or stages that start at a step, as in "0: char; 5000: phrase 1, entity 1"; or
             None.
         steps: of the whole run.
         samples_per_step: the global batch size.
@@ -66,8 +70,8 @@ def read_schedule(text: str | None, steps: int, samples_per_step: int):
     if text.strip() == "stages":
         return [(steps * n // 3 * samples_per_step, level) for n, level in enumerate(KNOWLEDGE_MIX)]
     stages = []
-    for part in text.split(";"):
-        first, colon, levels = part.rpartition(":")
+    for stage in text.split(";"):
+        first, colon, levels = stage.rpartition(":")
         shares = [share.split() for share in levels.split(",")]
         try:
             step = int(first) if colon else 0
@@ -77,14 +81,14 @@ def read_schedule(text: str | None, steps: int, samples_per_step: int):
             step, names, mix = 0, [], {}
         if not mix or len(mix) < len(names) or not set(mix) <= set(LEVELS):
             raise UserError(
-                f"mask_schedule {text!r}: cannot read {part.strip()!r}; write stages, or shares of "
+                f"mask_schedule {text!r}: cannot read {stage.strip()!r}; write stages, or shares of "
                 f"{', '.join(LEVELS)} as in 'char 1, entity 2' or '0: char; 5000: phrase 1, entity 1'"
             )
         stages.append((step * samples_per_step, mix))
     return stages
 
 
-def _cumulative_shares(levels) -> tuple:
+def _cumulative_shares(levels: Levels) -> tuple[float, ...]:
     shares = {levels: 1.0} if isinstance(levels, str) else levels
     if not isinstance(shares, dict) or not set(shares) <= set(LEVELS):
         raise UserError(f"mask_schedule levels {levels!r}: choose from {', '.join(LEVELS)}")
@@ -95,23 +99,23 @@ def _cumulative_shares(levels) -> tuple:
     if not (np.all(values >= 0) and 0 < values.sum() < np.inf):
         raise UserError(f"mask_schedule shares {shares!r}: give numbers of at least 0, not all 0")
     cumulative = np.cumsum(values) / values.sum()
-    cumulative[np.flatnonzero(values)[-1] :] = 1.0  # whatever the rounding
+    cumulative[np.flatnonzero(values)[-1] :] = 1.0  # exactly, despite rounding
     return tuple(cumulative.tolist())
 
 
-def check_levels(corpus: IndexedCorpus, stages: tuple, masking: str) -> None:
-    """Raise UserError when a corpus lacks the boundaries that its masking needs."""
+def check_levels(corpus: PreparedCorpus, stages: Stages, masking: str) -> None:
+    """Raise UserError when a corpus lacks the boundaries that `masking` needs."""
     shares = np.array([shares for _, shares in stages])  # [stages, levels]
     used = np.diff(shares, axis=1, prepend=0.0).max(axis=0) > 0
     needed = [level for level, is_used in zip(LEVELS, used, strict=True) if is_used]
     for level in ("phrase", "entity"):
-        if level in needed and corpus.spans is None:
+        if level in needed and corpus.stored_spans is None:
             raise UserError(
                 f"masking={masking} needs {level} boundaries, but {corpus.prefix}_spans.npy is missing; "
                 "prepare the text again with `ernie prepare`, or use masking=word"
             )
     if "entity" in needed and not corpus.has_entities():
         raise UserError(
-            f"masking={masking} needs entities, but {corpus.prefix}_spans.npy marks none; prepare the text "
+            f"masking={masking} needs entities, but {corpus.prefix}_spans.npy has none; prepare the text "
             "again with `--segmenter lac` or a `--user_dict` with entity types, or use masking=phrase"
         )

@@ -1,23 +1,24 @@
-"""Dynamic masking of one row: which tokens the model has to guess, in units of characters up to entities.
+"""Dynamic masking of one row: which tokens the model predicts, in units from characters to entities.
 
 Levels (Sun et al. 2019, "ERNIE: Enhanced representation through knowledge integration", section 3.2):
   char    single tokens (basic-level masking)
-  word    words as segmented: a word is masked whole, in n-grams of words (as in PaddleNLP's ernie-1.0)
+  word    words as segmented (whole word masking), in n-grams of words as in PaddleNLP's ernie-1.0
   phrase  phrases, runs of words (phrase-level masking)
   entity  named entities (entity-level masking)
 
 The paper trains in three stages: it masks 15 percent of the basic units, then "a few phrases", then entities,
-each time predicting every character of the unit; it doesn't say what happens when a row's entities are fewer
-than the budget. Here entities come first, in random order, and words outside entities fill the rest of the
-budget. ERNIE's released reader draws per file whether words or characters are masked, which is what a mix by
-share is here.
+each time predicting every character of the unit; it does not say what to do when a row has fewer entities
+than the budget. Here entities come first, in random order, and words outside entities use the rest of the
+budget. ERNIE's released reader draws for each file whether words or characters are masked; here that is a mix
+of levels by share.
 
-Taken from PaddleNLP's create_masked_lm_predictions: the order of units is random, n-gram length n has p ~
-1/n, an n-gram that overshoots the budget is shortened, a unit that still overshoots is skipped, as is one
-that touches a masked token. 80 % [MASK], 10 % unchanged, 10 % random. Unlike there: n-grams don't cross
-[SEP] or a special token; [UNK] is never a target; random tokens are never specials or `##` forms; the budget
-counts tokens without [CLS] and [SEP]; a row with a unit always has at least one masked token. The first
-entity drawn may overshoot (short of half the row), else long entities would never be learnt.
+As in PaddleNLP's create_masked_lm_predictions: the order of units is random, n-gram length n has p ~ 1/n, an
+n-gram that exceeds the budget is shortened, and a unit that still exceeds it is skipped, as is one that
+overlaps a masked token. 80 % become [MASK], 10 % stay unchanged, 10 % become a random token. Unlike there,
+n-grams do not cross [SEP] or another special token, [UNK] is never masked, random tokens are never special
+tokens or `##` forms, the budget counts tokens without [CLS] and [SEP], and a row with a unit always has at
+least one masked token. The first entity drawn may exceed the budget, up to half of the row; otherwise long
+entities would never be masked.
 """
 
 from dataclasses import dataclass
@@ -30,14 +31,14 @@ from ernie_from_scratch.text.corpus.spans import ENTITY_START, PHRASE_START, TYP
 
 LEVELS = ("char", "word", "phrase", "entity")
 CHAR, WORD, PHRASE, ENTITY = range(len(LEVELS))
-MASKED, KEPT = 0.8, 0.9  # below the first: [MASK]; below the second: unchanged; else random
+MASKED, KEPT = 0.8, 0.9  # a draw below MASKED gives [MASK], below KEPT the token itself, else a random one
 
 
 @dataclass(frozen=True)
 class MaskingRules:
-    """How rows are masked."""
+    """How rows are masked. The fingerprint of the data depends on the names of this class and its fields."""
 
-    stages: tuple  # of (first sample number, cumulative shares of LEVELS), rising
+    stages: tuple  # of (first sample number, cumulative shares of LEVELS), in ascending order
     masked_lm_prob: float = 0.15
     max_ngrams: int = 3
     favor_longer_ngram: bool = False
@@ -50,7 +51,7 @@ class MaskingRules:
         return np.cumsum(shares / shares.sum())
 
     def level(self, sample_number: int, key: int) -> int:
-        """The level that a row is masked at."""
+        """Index into LEVELS of the level that a row is masked at."""
         shares = [shares for first, shares in self.stages if first <= sample_number][-1]
         draw = uniform_at(fold(key, Purpose.LEVEL), 0)
         return min(sum(draw >= share for share in shares), len(LEVELS) - 1)
@@ -58,11 +59,11 @@ class MaskingRules:
 
 @dataclass(frozen=True)
 class MaskedRow:
-    """A row as the model gets it. N tokens with specials, M masked."""
+    """A row as the model sees it. N tokens with [CLS] and [SEP], M masked."""
 
-    input_ids: np.ndarray  # [N]
-    positions: np.ndarray  # [M], rising
-    labels: np.ndarray  # [M]
+    input_ids: np.ndarray  # [N] int64
+    positions: np.ndarray  # [M] int64, ascending
+    labels: np.ndarray  # [M] int64
     kinds: np.ndarray  # [M] uint8, entity type of each masked token
 
 
@@ -79,38 +80,38 @@ def find_units(spans: np.ndarray, special: np.ndarray, level: int) -> Units:
     """The units of a row.
 
     Args:
-        spans: [N] uint8, bits of text/spans.py; [CLS], [SEP] and each segment's first token start a word.
-        special: [N] bool, tokens that are never masked; a unit that holds one isn't a unit.
+        spans: [N] uint8 of spans.py; [CLS], [SEP] and each segment's first token start a word.
+        special: [N] bool, tokens that are never masked; what contains one is not a unit.
         level: index into LEVELS.
     """
     if level == CHAR:
-        begins = np.ones(len(spans), dtype=bool)
+        is_start = np.ones(len(spans), dtype=bool)
     else:
-        begins = (spans & (PHRASE_START if level == PHRASE else WORD_START)) != 0
-    inside = entity_tokens(spans) if level == ENTITY else np.zeros(len(spans), dtype=bool)
-    begins = np.where(inside, spans & ENTITY_START != 0, begins)
-    begins[0] = True
-    begins[1:] |= inside[:-1] & ~inside[1:]  # the rest of a word whose beginning belongs to an entity
-    starts = np.flatnonzero(begins)
+        is_start = (spans & (PHRASE_START if level == PHRASE else WORD_START)) != 0
+    in_entity = entity_tokens(spans) if level == ENTITY else np.zeros(len(spans), dtype=bool)
+    is_start = np.where(in_entity, spans & ENTITY_START != 0, is_start)
+    is_start[0] = True
+    is_start[1:] |= in_entity[:-1] & ~in_entity[1:]  # the rest of a word that starts inside an entity
+    starts = np.flatnonzero(is_start)
     ends = np.append(starts[1:], len(spans))
     specials_before = np.concatenate([[0], np.cumsum(special)])
-    clean = specials_before[ends] == specials_before[starts]
-    return Units(starts[clean], ends[clean], inside[starts[clean]])
+    maskable = specials_before[ends] == specials_before[starts]
+    return Units(starts[maskable], ends[maskable], in_entity[starts[maskable]])
 
 
 def entity_tokens(spans: np.ndarray) -> np.ndarray:
-    """Which tokens are in an entity: from an ENTITY_START on while the type, not 0, stays ([N] bool)."""
+    """Which tokens are in an entity: from an ENTITY_START as long as the type stays the same ([N] bool)."""
     kinds = spans >> TYPE_SHIFT
-    begins = (spans & ENTITY_START != 0) & (kinds != 0)
-    run_begins = begins.copy()
-    run_begins[0] = True
-    run_begins[1:] |= kinds[1:] != kinds[:-1]
-    # A run of one type that doesn't begin with ENTITY_START (cut off by a segment's end) isn't an entity.
-    return begins[np.maximum.accumulate(np.where(run_begins, np.arange(len(spans)), 0))]
+    entity_start = (spans & ENTITY_START != 0) & (kinds != 0)
+    run_start = entity_start.copy()
+    run_start[0] = True
+    run_start[1:] |= kinds[1:] != kinds[:-1]
+    # A run of one type without ENTITY_START, truncated by the start of a segment, is not an entity.
+    return entity_start[np.maximum.accumulate(np.where(run_start, np.arange(len(spans)), 0))]
 
 
 def choose_masked(units: Units, count: int, level: int, rules: MaskingRules, key: int) -> dict[int, int]:
-    """Which positions to mask: {position: start of its unit}; `count` tokens of A and B together."""
+    """Which positions to mask: {position: start of its unit}; `count` is the number of tokens of A and B."""
     budget = max(1, round(rules.masked_lm_prob * count))
     masked: dict[int, int] = {}
     if level == ENTITY:
@@ -118,14 +119,13 @@ def choose_masked(units: Units, count: int, level: int, rules: MaskingRules, key
         _choose(units, entities, masked, budget, fold(key, Purpose.ENTITY_ORDER), None, count // 2)
         _choose(units, words, masked, budget, fold(key, Purpose.UNIT_ORDER), None, 0)
     else:
-        everything = np.arange(len(units.starts))
-        lengths = _ngram_lengths(len(everything), rules, key)
-        _choose(units, everything, masked, budget, fold(key, Purpose.UNIT_ORDER), lengths, 0)
+        all_units = np.arange(len(units.starts))
+        lengths = _ngram_lengths(len(all_units), rules, key)
+        _choose(units, all_units, masked, budget, fold(key, Purpose.UNIT_ORDER), lengths, 0)
     if not masked and len(units.starts):  # every unit is longer than the budget
         unit = below_at(fold(key, Purpose.UNIT_ORDER), 0, len(units.starts))
-        masked.update(
-            (position, int(units.starts[unit])) for position in range(units.starts[unit], units.ends[unit])
-        )
+        start, end = int(units.starts[unit]), int(units.ends[unit])
+        masked.update((position, start) for position in range(start, end))
     return masked
 
 
@@ -134,32 +134,49 @@ def _ngram_lengths(count: int, rules: MaskingRules, key: int) -> np.ndarray:
     return np.minimum(1 + np.searchsorted(rules.ngram_shares(), draw, side="right"), rules.max_ngrams)
 
 
-def _choose(units, candidates, masked, budget, key, ngram_lengths, first_may_take) -> None:
-    """Go through `candidates` in random order (Fisher-Yates) and mask what fits."""
+def _choose(
+    units: Units,
+    candidates: np.ndarray,
+    masked: dict[int, int],
+    budget: int,
+    key: int,
+    ngram_lengths: np.ndarray | None,
+    first_limit: int,
+) -> None:
+    """Go through `candidates` in random order (Fisher-Yates) and add to `masked` what fits the budget.
+
+    The first unit may have up to `first_limit` tokens.
+    """
     order = candidates.tolist()
-    picks = below(draws(key, np.arange(len(order))), len(order) - np.arange(len(order)))
+    offsets = below(draws(key, np.arange(len(order))), len(order) - np.arange(len(order)))
     starts, ends = units.starts.tolist(), units.ends.tolist()
-    for turn in range(len(order)):
+    for i in range(len(order)):
         if len(masked) >= budget:
             return
-        swap = turn + int(picks[turn])
-        order[turn], order[swap] = order[swap], order[turn]
-        first = last = order[turn]
+        swap = i + int(offsets[i])
+        order[i], order[swap] = order[swap], order[i]
+        first = last = order[i]
         if ngram_lengths is not None:
-            wanted = first + int(ngram_lengths[turn]) - 1
-            while last < wanted and last + 1 < len(starts) and starts[last + 1] == ends[last]:
+            target = first + int(ngram_lengths[i]) - 1
+            while last < target and last + 1 < len(starts) and starts[last + 1] == ends[last]:
                 last += 1
-        room = max(budget - len(masked), 0 if masked else first_may_take)
-        while ends[last] - starts[first] > room and last > first:
+        limit = max(budget - len(masked), 0 if masked else first_limit)
+        while ends[last] - starts[first] > limit and last > first:
             last -= 1
-        if ends[last] - starts[first] > room or any(p in masked for p in range(starts[first], ends[last])):
+        if ends[last] - starts[first] > limit or any(p in masked for p in range(starts[first], ends[last])):
             continue
         for unit in range(first, last + 1):
             masked.update((position, starts[unit]) for position in range(starts[unit], ends[unit]))
 
 
 def mask_row(
-    ids, spans, count: int, tokens: TokenTable, level: int, rules: MaskingRules, key: int
+    ids: np.ndarray,
+    spans: np.ndarray,
+    count: int,
+    tokens: TokenTable,
+    level: int,
+    rules: MaskingRules,
+    key: int,
 ) -> MaskedRow:
     """Mask one row.
 
@@ -167,17 +184,15 @@ def mask_row(
         ids: [N] int64, [CLS] A [SEP] or [CLS] A [SEP] B [SEP], with `##` forms.
         spans: [N] uint8 as in `find_units`.
         count: tokens of A and B.
+        level: index into LEVELS.
     """
-    chosen = choose_masked(find_units(spans, tokens.special[ids], level), count, level, rules, key)
-    positions = np.array(sorted(chosen), dtype=np.int64)
-    input_ids = tokens.plain[ids]
-    labels = input_ids[positions]
-    decided_at = (
-        [chosen[position] for position in positions.tolist()] if rules.replace_per == "unit" else positions
-    )
-    decision = uniform(draws(fold(key, Purpose.REPLACE), decided_at))
-    other = tokens.replacements[below(draws(fold(key, Purpose.TOKEN), positions), len(tokens.replacements))]
-    input_ids[positions] = np.where(
-        decision < MASKED, tokens.mask_id, np.where(decision < KEPT, labels, other)
-    )
+    masked = choose_masked(find_units(spans, tokens.special[ids], level), count, level, rules, key)
+    positions = np.array(sorted(masked), dtype=np.int64)  # [M]
+    input_ids = tokens.model_ids[ids]  # [N]
+    labels = input_ids[positions]  # [M]
+    unit_starts = np.array([masked[position] for position in positions.tolist()], dtype=np.int64)  # [M]
+    draw_at = unit_starts if rules.replace_per == "unit" else positions
+    draw = uniform(draws(fold(key, Purpose.REPLACE), draw_at))  # [M]
+    random = tokens.replacements[below(draws(fold(key, Purpose.TOKEN), positions), len(tokens.replacements))]
+    input_ids[positions] = np.where(draw < MASKED, tokens.mask_id, np.where(draw < KEPT, labels, random))
     return MaskedRow(input_ids, positions, labels, spans[positions] >> TYPE_SHIFT)

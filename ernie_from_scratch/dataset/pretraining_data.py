@@ -2,14 +2,16 @@
 
 import dataclasses
 import hashlib
+import os
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from ernie_from_scratch import native
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.dataset.batch import Batch
 from ernie_from_scratch.dataset.blending import Blend, check_weights, epoch_shares, split_documents
-from ernie_from_scratch.dataset.indexed import open_corpus
-from ernie_from_scratch.dataset.mask_schedule import check_levels, mask_stages
+from ernie_from_scratch.dataset.mask_schedule import Schedule, check_levels, mask_stages
 from ernie_from_scratch.dataset.masking import MaskingRules
 from ernie_from_scratch.dataset.rng import MASK64, fold, mix64
 from ernie_from_scratch.dataset.sample_cache import digest, load_or_build
@@ -19,9 +21,11 @@ from ernie_from_scratch.dataset.samples import (
     SampleRules,
     build_samples,
     count_samples,
-    table_fits,
+    is_valid_table,
 )
 from ernie_from_scratch.dataset.tokens import TokenTable
+from ernie_from_scratch.text.corpus.prepared import open_prepared
+from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 
 SPLITS = ("train", "valid", "test")
 MAX_SEQ_LEN = 1 << 15
@@ -29,47 +33,48 @@ LAST_NUMBER = 1 << 62
 
 
 class PretrainingData:
-    """Prepared corpora, ready to draw batches from: `data["train"].batch(sample_numbers)`.
+    """Prepared corpora as a source of masked batches: `data["train"].batch(sample_numbers)`.
 
     Args:
         prefixes: (weight, prefix) of each corpus; weights are shares of the samples.
-        vocabulary: the `Vocabulary` that the corpora were prepared with.
+        vocabulary: the one that the corpora were prepared with.
         split: shares of documents for train, valid and test.
         max_seq_len: longest row, [CLS] and [SEP] included.
-        masking: "char", "word", "phrase", "entity" or "knowledge" (masking.py says what each does).
+        masking: "char", "word", "phrase", "entity" or "knowledge"; masking.py describes each.
         masked_lm_prob: share of tokens to mask.
-        max_ngrams: longest run of units masked together; n has p ~ 1/n, the reverse with favor_longer_ngram.
-        sentence_pairs: "sop" (A and B swapped half of the time), "nsp" (B from another document half of the
-            time) or "none" (one segment).
+        max_ngrams: longest run of units masked together; n has p ~ 1/n, or p ~ n with favor_longer_ngram.
+        sentence_pairs: "sop" (A and B swapped with probability 0.5), "nsp" (B from another document with
+            probability 0.5) or "none" (one segment).
         short_seq_prob: share of samples with a random shorter length.
-        seed: any whole number.
-        mask_schedule: with "knowledge", which levels (`mask_stages`); by default a third of the rows each is
-            masked by char, phrase and entity. Stages apply to train; valid and test use the last one.
-        replace_per: whether [MASK], unchanged or random is decided per "token" or per "unit".
+        seed: any integer.
+        mask_schedule: with "knowledge", which levels (see `mask_stages`); by default char, phrase and entity
+            for a third of the rows each. Stages apply to train; valid and test use the last one.
+        replace_per: whether [MASK], unchanged or random is drawn per "token" or per "unit".
         max_sentences: most sentences in a sample; 0 for as many as fit.
-        cache_dir: where sample tables are kept; by default beside each corpus.
+        cache_dir: where sample tables are stored; by default next to each corpus.
 
     Raises:
-        UserError: a setting is out of range, or files don't fit each other, the vocabulary or the masking.
+        UserError: a setting is out of range, or the files do not fit each other, the vocabulary or the
+            masking.
     """
 
     def __init__(
         self,
-        prefixes,
-        vocabulary,
-        split="949,50,1",
-        max_seq_len=128,
-        masking="entity",
-        masked_lm_prob=0.15,
-        max_ngrams=3,
-        sentence_pairs="sop",
-        short_seq_prob=0.1,
-        seed=1234,
-        mask_schedule=None,
-        favor_longer_ngram=False,
-        replace_per="token",
-        max_sentences=0,
-        cache_dir=None,
+        prefixes: Sequence[tuple[float, str | os.PathLike]],
+        vocabulary: Vocabulary,
+        split: str = "949,50,1",
+        max_seq_len: int = 128,
+        masking: str = "entity",
+        masked_lm_prob: float = 0.15,
+        max_ngrams: int = 3,
+        sentence_pairs: str = "sop",
+        short_seq_prob: float = 0.1,
+        seed: int = 1234,
+        mask_schedule: Schedule | None = None,
+        favor_longer_ngram: bool = False,
+        replace_per: str = "token",
+        max_sentences: int = 0,
+        cache_dir: str | os.PathLike | None = None,
     ):
         _check_choice("sentence_pairs", sentence_pairs, SENTENCE_PAIRS)
         _check_choice("replace_per", replace_per, ("token", "unit"))
@@ -90,19 +95,17 @@ class PretrainingData:
             stages, float(masked_lm_prob), int(max_ngrams), bool(favor_longer_ngram), replace_per
         )
         self.weights = [float(weight) for weight, _ in prefixes]
-        self.corpora = [open_corpus(prefix, vocabulary) for _, prefix in prefixes]
+        self.corpora = [open_prepared(prefix, vocabulary) for _, prefix in prefixes]
         for corpus in self.corpora:
             check_levels(corpus, stages, masking)
         identities = [corpus.identity() for corpus in self.corpora]
         rules = (self.sample_rules, self.masking_rules, self.max_seq_len, self.weights)
-        everything = (identities, vocabulary.sha256, str(split), int(seed), rules)
-        self.fingerprint = hashlib.sha256(
-            repr(everything).encode()
-        ).hexdigest()  # of all that the batches depend on
+        dependencies = (identities, vocabulary.sha256, str(split), int(seed), rules)
+        self.fingerprint = hashlib.sha256(repr(dependencies).encode()).hexdigest()
         self.seed_key = mix64(int(seed) & MASK64)
         ranges = [split_documents(len(corpus.documents) - 1, split) for corpus in self.corpora]
         self.splits = {
-            name: self._make_split(number, name, [part[number] for part in ranges], identities)
+            name: self._make_split(number, name, [of_corpus[number] for of_corpus in ranges], identities)
             for number, name in enumerate(SPLITS)
         }
         if not any(len(part) for part in self.splits.values()):
@@ -110,38 +113,39 @@ class PretrainingData:
                 f"no samples in {', '.join(c.prefix for c in self.corpora)}; prepare a corpus with text"
             )
 
-    def __getitem__(self, name: str) -> "Split":
+    def __getitem__(self, name: str) -> "PretrainingSplit":
         _check_choice("split", name, SPLITS)
         return self.splits[name]
 
     def report(self) -> dict[str, dict[str, int]]:
-        """Counts per split: documents, sentences, tokens, samples, what was split, cut or dropped."""
-        return {name: part.report() for name, part in self.splits.items()}
+        """Counts per split: documents, sentences, tokens, samples, and what was split or dropped."""
+        return {name: split.report() for name, split in self.splits.items()}
 
-    def _make_split(self, number, name, ranges, identities) -> "Split":
+    def _make_split(
+        self, number: int, name: str, ranges: list[tuple[int, int]], identities: list[str]
+    ) -> "PretrainingSplit":
         tables = [self._table(c, first, last, identities[c], name) for c, (first, last) in enumerate(ranges)]
         sizes = np.array([len(table) for table in tables], dtype=np.int64)
         blend = Blend(sizes, epoch_shares(sizes, self.weights), fold(self.seed_key, number))
         masking_rules = self.masking_rules
         if name != "train":
             masking_rules = dataclasses.replace(masking_rules, stages=((0, masking_rules.stages[-1][1]),))
-        return Split(name, self, tables, ranges, masking_rules, blend)
+        return PretrainingSplit(name, self, tables, ranges, masking_rules, blend)
 
-    def _table(self, c, first, last, identity, name) -> np.ndarray:
+    def _table(self, c: int, first: int, last: int, identity: str, name: str) -> np.ndarray:
         corpus, rules = self.corpora[c], self.sample_rules
         key = fold(fold(self.seed_key, len(SPLITS)), c)
         settings = digest(first, last, rules, key)
 
-        def build():
-            fast = native.helpers()
-            make = fast.build_samples if fast else build_samples
-            return make(corpus, self.tokens, first, last, rules, key)
+        def build() -> np.ndarray:
+            helpers = native.helpers()
+            return (helpers.build_samples if helpers else build_samples)(corpus, first, last, rules, key)
 
-        def fits(table):
-            return table_fits(corpus, table, rules)
+        def is_valid(table: np.ndarray) -> bool:
+            return is_valid_table(corpus, table, rules)
 
         data = digest(identity, self.vocabulary.sha256)
-        table = load_or_build(corpus.prefix, settings, data, build, fits, self.cache_dir)
+        table = load_or_build(corpus.prefix, settings, data, build, is_valid, self.cache_dir)
         if rules.sentence_pairs == "nsp" and len(table) and table["document"][0] == table["document"][-1]:
             raise UserError(
                 f"sentence_pairs=nsp needs two documents, but the {name} split of {corpus.prefix} has one; "
@@ -150,11 +154,17 @@ class PretrainingData:
         return table
 
 
-class Split:
+class PretrainingSplit:
     """One of train, valid and test; `len` is the number of samples in an epoch."""
 
     def __init__(
-        self, name, data: PretrainingData, tables, ranges, masking_rules: MaskingRules, blend: Blend
+        self,
+        name: str,
+        data: PretrainingData,
+        tables: list[np.ndarray],
+        ranges: list[tuple[int, int]],
+        masking_rules: MaskingRules,
+        blend: Blend,
     ):
         self.name, self.tables, self.masking_rules, self.blend = name, tables, masking_rules, blend
         self._ranges, self._corpora, self._sample_rules = ranges, data.corpora, data.sample_rules
@@ -165,26 +175,23 @@ class Split:
     def __len__(self) -> int:
         return len(self.blend)
 
-    def batch(self, sample_numbers) -> dict:
-        """The masked batch of the given samples, always the same for the same numbers.
+    def batch(self, sample_numbers: np.ndarray | Sequence[int]) -> Batch:
+        """The masked batch of the given samples (see batch.py), always the same for the same numbers.
 
         Args:
-            sample_numbers: [B] whole numbers; number n is sample n % len of epoch n // len.
+            sample_numbers: [B] integers; number n is sample n % len of epoch n // len.
 
         Returns:
-            Arrays: input_ids [B, L] int64, token_type_ids [B, L] int64, attention_mask [B, L] int64 (1 token,
-            0 padding) or None when nothing is padded, masked_positions [M] int64 flat into B x L,
-            masked_lm_labels [M] int64, masked_span_kinds [M] uint8 (entity type or 0), next_sentence_label
-            [B] int64 (absent for sentence_pairs="none"). L is the longest row rounded up to a multiple of 8,
-            at most max_seq_len.
+            Arrays, without `labels`, and without `next_sentence_label` for sentence_pairs="none". L is the
+            length of the longest row rounded up to a multiple of 8, at most max_seq_len.
 
         Raises:
             UserError: the split is empty, a number is out of range, or an id is beyond the vocabulary.
         """
         numbers = np.asarray(sample_numbers)
-        whole = numbers.ndim == 1 and numbers.size and np.issubdtype(numbers.dtype, np.integer)
-        if not whole or numbers.min() < 0 or numbers.max() > LAST_NUMBER:
-            raise UserError("sample numbers must be a row of whole numbers, at least one, none negative")
+        integers = numbers.ndim == 1 and numbers.size and np.issubdtype(numbers.dtype, np.integer)
+        if not integers or numbers.min() < 0 or numbers.max() > LAST_NUMBER:
+            raise UserError("sample numbers must be one or more integers, none negative")
         if not len(self):
             raise UserError(f"the {self.name} split has no samples; give it a larger share of documents")
         try:
@@ -196,18 +203,18 @@ class Split:
 
     def report(self) -> dict[str, int]:
         """Counts over all corpora; see `count_samples`."""
-        parts = [
+        counts = [
             count_samples(corpus, table, first, last, self._sample_rules)
             for corpus, table, (first, last) in zip(self._corpora, self.tables, self._ranges, strict=True)
         ]
-        return {name: sum(part[name] for part in parts) for name in parts[0]}
+        return {name: sum(of_corpus[name] for of_corpus in counts) for name in counts[0]}
 
 
-def _check_choice(name: str, value, choices) -> None:
+def _check_choice(name: str, value: object, choices: Collection[str]) -> None:
     if value not in choices:
         raise UserError(f"{name} {value!r} is unknown; choose one of {', '.join(choices)}")
 
 
-def _check_range(name: str, value, low, high) -> None:
+def _check_range(name: str, value: object, low: float, high: float) -> None:
     if not (isinstance(value, int | float) and low <= value <= high):
         raise UserError(f"{name} {value!r} is out of range; give a number from {low} to {high}")

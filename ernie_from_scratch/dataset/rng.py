@@ -1,11 +1,11 @@
-"""Counter-based randomness: every draw is a hash of what it is for, so nothing has to be stored to go on.
+"""Counter-based random numbers: every draw is a hash of its purpose, so a resumed run needs no stored state.
 
-A sample's draws depend on (seed, split, epoch, position, purpose, index) alone. Any worker, rank or resumed
-run computes the same ones, in any order, and helpers_cpp/sampler_random.h computes them bit for bit in C++.
+A sample's draws depend on (seed, split, epoch, position, purpose, index) only. Any worker, rank or resumed
+run computes the same ones, in any order, and helpers_cpp/sampler_random.h computes equal bits in C++.
 
 The mixing function is splitmix64's finaliser (Steele, Lea and Flood, "Fast splittable pseudorandom number
 generators", OOPSLA 2014); a key's draws are the splitmix64 sequence that starts at the key. Keys are
-themselves mixed, because neighbouring seeds (seed + index) would give overlapping sequences.
+mixed too, because neighbouring seeds (seed + index) would give overlapping sequences.
 """
 
 from enum import IntEnum
@@ -19,16 +19,16 @@ SHUFFLE_ROUNDS = 8
 
 
 class Purpose(IntEnum):
-    """What a draw for a row is for; each has its own sequence, so adding one never moves the others."""
+    """Purpose of a draw for a row; each has its own sequence, so that a new one does not change the others."""
 
     LEVEL = 0  # knowledge masking: which level a row is masked at
-    CUT = 1  # where segment A ends
-    SWAP = 2  # sentence order, or whether B comes from elsewhere
-    OTHER = 3  # which passage B is taken from
+    SPLIT_POINT = 1  # where segment A ends
+    SWAP = 2  # SOP: whether A and B are swapped; NSP: whether B is replaced
+    OTHER_DOCUMENT = 3  # NSP: which sample of another document B is taken from
     ENTITY_ORDER = 4
     UNIT_ORDER = 5
     NGRAM = 6
-    REPLACE = 7  # [MASK], keep or random
+    REPLACE = 7  # [MASK], unchanged or random
     TOKEN = 8  # the random token
 
 
@@ -58,8 +58,8 @@ def uniform(bits: np.ndarray) -> np.ndarray:
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def below(bits: np.ndarray, limit) -> np.ndarray:
-    """Draws as integers in [0, limit), limit < 2^32 (a number or one per draw); bias at most limit / 2^32."""
+def below(bits: np.ndarray, limit: int | np.ndarray) -> np.ndarray:
+    """Draws as integers in [0, limit), limit < 2^32 (one, or one per draw); bias at most limit / 2^32."""
     return (((bits >> np.uint64(32)) * np.asarray(limit).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
 
 
@@ -74,10 +74,11 @@ def below_at(key: int, index: int, limit: int) -> int:
 
 
 def shuffled(key: int, size: int, positions: np.ndarray) -> np.ndarray:
-    """Where a random permutation of range(size) sends `positions`, without storing the permutation.
+    """The images of `positions` under a random permutation of range(size), which is not stored.
 
-    A Feistel network on (left, right) = divmod(position, columns), rows x columns being just above size; a
-    result beyond size goes through again (Black and Rogaway, "Ciphers with arbitrary finite domains", 2002).
+    A Feistel network on (left, right) = divmod(position, columns), with rows x columns just above size; it is
+    applied again to results of size or more ("cycle walking": Black and Rogaway, "Ciphers with arbitrary
+    finite domains", 2002).
     """
     value = np.array(positions, dtype=np.int64)
     if size < 2:
@@ -85,14 +86,14 @@ def shuffled(key: int, size: int, positions: np.ndarray) -> np.ndarray:
     rows = isqrt(size - 1) + 1
     columns = -(-size // rows)
     round_keys = [fold(key, number) for number in range(SHUFFLE_ROUNDS)]
-    todo = np.arange(value.size)
-    while todo.size:
-        left, right = np.divmod(value[todo], columns)
+    remaining = np.arange(value.size)
+    while remaining.size:
+        left, right = np.divmod(value[remaining], columns)
         for number, round_key in enumerate(round_keys):
             if number % 2:
                 right = (right + below(draws(round_key, left), columns)) % columns
             else:
                 left = (left + below(draws(round_key, right), rows)) % rows
-        value[todo] = left * columns + right
-        todo = todo[value[todo] >= size]
+        value[remaining] = left * columns + right
+        remaining = remaining[value[remaining] >= size]
     return value

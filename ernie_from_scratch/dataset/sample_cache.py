@@ -1,6 +1,6 @@
-"""The sample table on disk, beside the corpus: built once by one process, memory-mapped by all.
+"""The sample table on disk, next to the corpus: built once by one process, memory-mapped by all.
 
-The file's name holds a digest of everything that the table depends on, so a stale one is never read.
+The file name contains a digest of everything that the table depends on, so a stale table is never read.
 """
 
 import errno
@@ -10,9 +10,10 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -20,13 +21,13 @@ from ernie_from_scratch.config import UserError
 from ernie_from_scratch.dataset.samples import SAMPLE
 from ernie_from_scratch.utils.files import atomic_write
 
-VERSION = 1  # raise when build_samples gives another table from the same input
+VERSION = 1  # increment when build_samples gives another table for the same input
 POLL_SECONDS = 0.05
 
 
-def digest(*parts) -> str:
-    """A short digest of the parts' repr."""
-    return hashlib.sha256(repr((VERSION, *parts)).encode()).hexdigest()[:16]
+def digest(*values: object) -> str:
+    """A short digest of the values' repr."""
+    return hashlib.sha256(repr((VERSION, *values)).encode()).hexdigest()[:16]
 
 
 def load_or_build(
@@ -34,25 +35,28 @@ def load_or_build(
     settings: str,
     data: str,
     build: Callable[[], np.ndarray],
-    fits: Callable[[np.ndarray], bool],
-    cache_dir=None,
+    is_valid: Callable[[np.ndarray], bool],
+    cache_dir: str | os.PathLike | None = None,
 ) -> np.ndarray:
-    """The sample table of (settings, data), from PREFIX_samples_{settings}_{data}.npy or built into it.
+    """The sample table of (settings, data), read from PREFIX_samples_{settings}_{data}.npy or built.
 
-    Processes that come while one is building wait for it; when it fails, they fail with the same message.
-    Tables of the same settings but other data are removed.
+    While one process builds it, the others wait; when that fails, they fail with the same message. Tables of
+    the same settings but other data are removed.
 
     Args:
         settings, data: digests.
         build: makes the table.
-        fits: whether a table read from disk can be one of this corpus; a damaged one is built again.
-        cache_dir: folder of the file; by default that of the corpus. When nothing can be written there, the
-            table stays in memory, with a warning.
+        is_valid: whether a table read from disk can be one of this corpus; a damaged one is built again.
+        cache_dir: folder of the file, by default that of the corpus. If it is not writable, the table is kept
+            in memory, with a warning.
+
+    Raises:
+        UserError: another process failed to build the table.
     """
     folder = Path(cache_dir) if cache_dir else Path(prefix).parent
     stem = f"{Path(prefix).name}_samples"
     path = folder / f"{stem}_{settings}_{data}.npy"
-    table = _read(path, fits)
+    table = _read(path, is_valid)
     if table is not None:
         return table
     try:
@@ -60,11 +64,11 @@ def load_or_build(
         lock = open(folder / f"{stem}.lock", "a+", encoding="utf8")
     except OSError as error:
         warnings.warn(
-            f"{path} cannot be written ({error.strerror}): each start builds it again", stacklevel=2
+            f"{path} cannot be written ({error.strerror}): it is built again at each start", stacklevel=2
         )
         return build()
     with lock, _locked(lock) as waited:
-        table = _read(path, fits)
+        table = _read(path, is_valid)
         if table is not None:
             return table
         if waited and (message := _failure(lock, path.name)):
@@ -75,26 +79,26 @@ def load_or_build(
             with atomic_write(path) as temporary, open(temporary, "wb") as file:
                 np.save(file, table)
         except Exception as error:
-            with suppress(OSError):  # a full disk, maybe
+            with suppress(OSError):  # the disk may be full
                 _write(lock, json.dumps({"table": path.name, "error": str(error) or type(error).__name__}))
             raise
         for stale in folder.glob(f"{stem}_{settings}_*.npy"):
             if stale != path:
                 stale.unlink(missing_ok=True)
-    return _read(path, fits)
+    return table if (stored := _read(path, is_valid)) is None else stored
 
 
-def _read(path: Path, fits) -> np.ndarray | None:
+def _read(path: Path, is_valid: Callable[[np.ndarray], bool]) -> np.ndarray | None:
     try:
         table = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None  # absent or damaged
-    return table if table.dtype == SAMPLE and table.ndim == 1 and fits(table) else None
+    return table if table.dtype == SAMPLE and table.ndim == 1 and is_valid(table) else None
 
 
 @contextmanager
-def _locked(lock):
-    """Holds the file lock; gives whether another process had it."""
+def _locked(lock: TextIO) -> Iterator[bool]:
+    """Holds the file lock; yields whether another process held it before."""
     waited = False
     while True:
         try:
@@ -113,15 +117,15 @@ def _locked(lock):
         fcntl.flock(lock, fcntl.LOCK_UN)
 
 
-def _failure(lock, table: str) -> str | None:
-    """The builder's error, when the last thing tried under the lock was to build `table`, and failed."""
+def _failure(lock: TextIO, table: str) -> str | None:
+    """The error of the process that held the lock, if it failed to build `table`."""
     lock.seek(0)
     text = lock.read()
     report = json.loads(text) if text else {}
     return report.get("error") if report.get("table") == table else None
 
 
-def _write(lock, text: str) -> None:
+def _write(lock: TextIO, text: str) -> None:
     lock.seek(0)
     lock.truncate()
     lock.write(text)

@@ -1,30 +1,33 @@
-"""From sentences to samples: which run of tokens makes a row, and where the row is cut into segments A and B.
+"""From sentences to samples: which run of tokens makes a row, and where it is split into segments A and B.
 
-A sample is a run of whole sentences of one document, packed until the next one would not fit. So an epoch
-shows every sentence once. (PaddleNLP and Megatron fill beyond the target and throw the excess away.) A
-sentence longer than a row is split at word boundaries. A sample of one sentence has no order to ask about: under
-SOP it stays whole, with a label that the loss leaves out; under NSP it is cut at a word boundary.
+A sample is a run of sentences of one document, filled until the next sentence would not fit, so an epoch
+shows every sentence once. (PaddleNLP and Megatron fill beyond the target length and drop the excess.) A
+sentence longer than a row is split into chunks at word boundaries. A sample of one sentence has no sentence
+order to predict: under SOP it is one segment, with a label that the loss ignores; under NSP it is split at a
+word boundary.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from ernie_from_scratch.dataset.indexed import IndexedCorpus
+from ernie_from_scratch.dataset.batch import IGNORE_INDEX
 from ernie_from_scratch.dataset.rng import Purpose, below_at, fold, uniform_at
-from ernie_from_scratch.dataset.tokens import TokenTable
+from ernie_from_scratch.text.corpus.prepared import PreparedCorpus
 from ernie_from_scratch.text.corpus.spans import ENTITY_START, TYPE_SHIFT, WORD_START
 
 SENTENCE_PAIRS = ("sop", "nsp", "none")
-NOT_ASKED = -100  # label of a row without a pair; losses leave negative labels out
 
-# One row of the sample table: where the sample is, the sentence that it starts in, and its document.
+# One record of the sample table: where the sample is, the sentence that it starts in, and its document.
 SAMPLE = np.dtype([("start", "<i8"), ("sentence", "<i8"), ("document", "<i4"), ("length", "<i4")])
 
 
 @dataclass(frozen=True)
 class SampleRules:
-    """How documents become samples; tokens are counted without [CLS] and [SEP]."""
+    """How documents become samples; tokens are counted without [CLS] and [SEP].
+
+    The fingerprint of the data depends on the names of this class and its fields.
+    """
 
     max_tokens: int
     sentence_pairs: str = "sop"
@@ -40,58 +43,55 @@ class Segments:
     a_length: int
     b_start: int = 0
     b_length: int = 0
-    label: int = (
-        0  # SOP: 1 when swapped; NSP: 1 when B comes from another document (BERT, section 3.1); or NOT_ASKED
-    )
+    label: int = 0  # SOP: 1 when swapped; NSP: 1 when B is random (BERT, section 3.1); or IGNORE_INDEX
 
 
-def may_start_here(corpus: IndexedCorpus, tokens: TokenTable, start: int, end: int) -> np.ndarray:
-    """Whether a segment may begin at each token of [start, end): at a word, not inside an entity."""
-    if corpus.spans is None:
-        return ~tokens.continuation[tokens.checked(corpus, start, end)]
+def can_start_segment(corpus: PreparedCorpus, start: int, end: int) -> np.ndarray:
+    """Whether a segment can start at each token of [start, end): at a word, not inside an entity ([n] bool)."""
     spans = corpus.spans[start:end]
     inside_entity = (spans >> TYPE_SHIFT != 0) & (spans & ENTITY_START == 0)
     return (spans & WORD_START != 0) & ~inside_entity
 
 
-def split_long_sentence(corpus, tokens, start: int, end: int, max_tokens: int) -> list[int]:
-    """Begins of a sentence's pieces: each at most max_tokens, about equal, cut at words where possible."""
-    begins = [start]
+def split_long_sentence(corpus: PreparedCorpus, start: int, end: int, max_tokens: int) -> list[int]:
+    """First tokens of a sentence's chunks: each at most max_tokens, about equal, at words where possible."""
+    starts = [start]
     while end - start > max_tokens:
         remaining = end - start
-        pieces = -(-remaining // max_tokens)
-        wanted = -(-remaining // pieces)
-        allowed = np.flatnonzero(may_start_here(corpus, tokens, start + wanted // 2, start + wanted + 1))
-        start += wanted // 2 + int(allowed[-1]) if allowed.size else wanted
-        begins.append(start)
-    return begins
+        chunks = -(-remaining // max_tokens)
+        length = -(-remaining // chunks)
+        allowed = np.flatnonzero(can_start_segment(corpus, start + length // 2, start + length + 1))
+        start += length // 2 + int(allowed[-1]) if allowed.size else length
+        starts.append(start)
+    return starts
 
 
-def build_samples(
-    corpus: IndexedCorpus, tokens: TokenTable, first: int, last: int, rules: SampleRules, key: int
-):
+def build_samples(corpus: PreparedCorpus, first: int, last: int, rules: SampleRules, key: int) -> np.ndarray:
     """The sample table of documents [first, last): SAMPLE records in corpus order.
 
-    helpers_cpp/sampler_samples.h builds the same one.
+    helpers_cpp/sampler_samples.h builds the same table.
     """
     table = []
     for document in range(first, last):
-        table.extend(_samples_of_document(corpus, tokens, document, rules, fold(key, document)))
+        table.extend(_samples_of_document(corpus, document, rules, fold(key, document)))
     return np.array(table, dtype=SAMPLE)
 
 
-def _samples_of_document(corpus, tokens, document, rules, key):
-    pieces = []  # (start, length, sentence)
+def _samples_of_document(
+    corpus: PreparedCorpus, document: int, rules: SampleRules, key: int
+) -> list[tuple[int, int, int, int]]:
+    """(start, sentence, document, length) of each sample."""
+    chunks = []  # (start, length, sentence): sentences, and the chunks of long ones
     for sentence in range(corpus.documents[document], corpus.documents[document + 1]):
         start, end = int(corpus.sentences[sentence]), int(corpus.sentences[sentence + 1])
         if end > start:
-            begins = split_long_sentence(corpus, tokens, start, end, rules.max_tokens)
-            ends = begins[1:] + [end]
-            pieces.extend((b, e - b, sentence) for b, e in zip(begins, ends, strict=True))
+            starts = split_long_sentence(corpus, start, end, rules.max_tokens)
+            ends = starts[1:] + [end]
+            chunks.extend((a, b - a, sentence) for a, b in zip(starts, ends, strict=True))
 
-    groups = []  # [first piece, one past the last piece, tokens]
+    groups = []  # [first chunk, one past the last chunk, tokens]
     target = 0
-    for number, (_, length, _) in enumerate(pieces):
+    for number, (_, length, _) in enumerate(chunks):
         full = rules.max_sentences and groups and number - groups[-1][0] >= rules.max_sentences
         if not groups or full or groups[-1][2] + length > target:
             target = _target_length(key, len(groups), rules)
@@ -100,10 +100,10 @@ def _samples_of_document(corpus, tokens, document, rules, key):
         groups[-1][2] += length
 
     if rules.sentence_pairs != "none":
-        _share_last_sentence(pieces, groups, rules.max_tokens)
+        _extend_last_group(chunks, groups, rules.max_tokens)
     if rules.sentence_pairs == "nsp":
         groups = [group for group in groups if group[2] > 1]  # one token cannot make a pair
-    return [(pieces[begin][0], pieces[begin][2], document, length) for begin, _, length in groups]
+    return [(chunks[first][0], chunks[first][2], document, length) for first, _, length in groups]
 
 
 def _target_length(key: int, group: int, rules: SampleRules) -> int:
@@ -113,11 +113,11 @@ def _target_length(key: int, group: int, rules: SampleRules) -> int:
     return rules.max_tokens
 
 
-def _share_last_sentence(pieces, groups, max_tokens):
-    """Give a last sample of one sentence a second one from the sample before, when that has three or more."""
+def _extend_last_group(chunks: list[tuple[int, int, int]], groups: list[list[int]], max_tokens: int) -> None:
+    """Move a chunk from the group before to a last group of one chunk, when that has three or more."""
     if len(groups) < 2 or groups[-1][1] - groups[-1][0] > 1 or groups[-2][1] - groups[-2][0] < 3:
         return
-    moved = pieces[groups[-1][0] - 1][1]
+    moved = chunks[groups[-1][0] - 1][1]
     if groups[-1][2] + moved <= max_tokens:
         groups[-2][1] -= 1
         groups[-2][2] -= moved
@@ -125,8 +125,8 @@ def _share_last_sentence(pieces, groups, max_tokens):
         groups[-1][2] += moved
 
 
-def table_fits(corpus: IndexedCorpus, table: np.ndarray, rules: SampleRules) -> bool:
-    """Whether every record lies in the corpus, starts in its sentence and is short enough."""
+def is_valid_table(corpus: PreparedCorpus, table: np.ndarray, rules: SampleRules) -> bool:
+    """Whether every record is inside the corpus, starts in its sentence and is short enough."""
     starts, lengths, sentences = table["start"], table["length"].astype(np.int64), table["sentence"]
     if not len(table):
         return True
@@ -142,61 +142,61 @@ def table_fits(corpus: IndexedCorpus, table: np.ndarray, rules: SampleRules) -> 
     return bool(inside.all() and (starts + lengths).max() <= len(corpus.ids))
 
 
-def choose_segments(corpus, tokens, table: np.ndarray, row: int, pairs: str, key: int) -> Segments:
-    """Cut sample `row` into A and B, and swap them (SOP) or replace B (NSP) with probability 0.5."""
+def choose_segments(
+    corpus: PreparedCorpus, table: np.ndarray, row: int, sentence_pairs: str, key: int
+) -> Segments:
+    """Split sample `row` into A and B, and swap them (SOP) or replace B (NSP) with probability 0.5."""
     start, length = int(table["start"][row]), int(table["length"][row])
     end = start + length
-    if pairs == "none":
+    if sentence_pairs == "none":
         return Segments(start, length)
-    starts = sentence_starts_inside(corpus, int(table["sentence"][row]), start, end)
-    if not starts.size and pairs == "sop":
-        return Segments(start, length, label=NOT_ASKED)
-    if not starts.size:
-        starts = start + 1 + np.flatnonzero(may_start_here(corpus, tokens, start + 1, end))
-    if not starts.size:
-        starts = np.arange(start + 1, end)
-    cut = int(starts[below_at(fold(key, Purpose.CUT), 0, len(starts))])
-    changed = uniform_at(fold(key, Purpose.SWAP), 0) < 0.5
-    if not changed:
-        return Segments(start, cut - start, cut, end - cut)
-    if pairs == "sop":
-        return Segments(cut, end - cut, start, cut - start, 1)
-    other = _other_document(table, row, key)
-    # As long as the B it replaces, so that the length says nothing.
-    return Segments(
-        start, cut - start, int(table["start"][other]), min(int(table["length"][other]), end - cut), 1
-    )
+    points = sentence_starts_inside(corpus, int(table["sentence"][row]), start, end)
+    if not points.size and sentence_pairs == "sop":
+        return Segments(start, length, label=IGNORE_INDEX)
+    if not points.size:
+        points = start + 1 + np.flatnonzero(can_start_segment(corpus, start + 1, end))
+    if not points.size:
+        points = np.arange(start + 1, end)
+    split = int(points[below_at(fold(key, Purpose.SPLIT_POINT), 0, len(points))])
+    if uniform_at(fold(key, Purpose.SWAP), 0) >= 0.5:
+        return Segments(start, split - start, split, end - split)
+    if sentence_pairs == "sop":
+        return Segments(split, end - split, start, split - start, 1)
+    other = _sample_of_another_document(table, row, key)
+    # no longer than the B that it replaces, so that the length does not reveal the label
+    b_length = min(int(table["length"][other]), end - split)
+    return Segments(start, split - start, int(table["start"][other]), b_length, 1)
 
 
-def sentence_starts_inside(corpus: IndexedCorpus, sentence: int, start: int, end: int) -> np.ndarray:
-    """First tokens of the sentences that begin strictly between start and end."""
+def sentence_starts_inside(corpus: PreparedCorpus, sentence: int, start: int, end: int) -> np.ndarray:
+    """First tokens of the sentences that start strictly between start and end."""
     last = sentence + int(np.searchsorted(corpus.sentences[sentence:], end))
     return np.unique(corpus.sentences[sentence + 1 : last])
 
 
-def _other_document(table: np.ndarray, row: int, key: int) -> int:
-    """A sample of another document, each as likely."""
+def _sample_of_another_document(table: np.ndarray, row: int, key: int) -> int:
+    """A row of the table from another document, each with the same probability."""
     documents = table["document"]
-    begin = int(np.searchsorted(documents, documents[row], side="left"))
-    end = int(np.searchsorted(documents, documents[row], side="right"))
-    other = below_at(fold(key, Purpose.OTHER), 0, len(table) - (end - begin))
-    return other if other < begin else other + (end - begin)
+    first = int(np.searchsorted(documents, documents[row], side="left"))
+    last = int(np.searchsorted(documents, documents[row], side="right"))
+    other = below_at(fold(key, Purpose.OTHER_DOCUMENT), 0, len(table) - (last - first))
+    return other if other < first else other + (last - first)
 
 
 def count_samples(
-    corpus: IndexedCorpus, table: np.ndarray, first: int, last: int, rules: SampleRules
+    corpus: PreparedCorpus, table: np.ndarray, first: int, last: int, rules: SampleRules
 ) -> dict[str, int]:
     """What became of documents [first, last).
 
     Returns:
-        documents (with text), one_sentence_documents, sentences, long_sentences (split into pieces), tokens,
-        samples, one_sentence_samples (whole without a pair under SOP, cut in two under NSP), sample_tokens, and
+        documents (with text), one_sentence_documents, sentences, long_sentences (split into chunks), tokens,
+        samples, one_sentence_samples (without a pair under SOP, split in two under NSP), sample_tokens, and
         dropped_tokens (single tokens that cannot make a pair).
     """
     edges = corpus.documents[first : last + 1]
     lengths = np.diff(corpus.sentences[edges[0] : edges[-1] + 1])
-    real_before = np.concatenate([[0], np.cumsum(lengths > 0)])
-    per_document = np.diff(real_before[edges - edges[0]])
+    nonempty_before = np.concatenate([[0], np.cumsum(lengths > 0)])
+    per_document = np.diff(nonempty_before[edges - edges[0]])
     starts, ends = table["start"], table["start"] + table["length"]
     next_sentence = corpus.sentences[np.minimum(table["sentence"] + 1, len(corpus.sentences) - 1)]
     pairs = rules.sentence_pairs != "none"

@@ -1,6 +1,4 @@
-"""An inspection in the terminal: tables, histograms, warnings, and samples with words, entities and masks in
-colour.
-"""
+"""An inspection in the terminal: tables, histograms, warnings, and samples with coloured entities and masks."""
 
 import tempfile
 
@@ -12,9 +10,9 @@ from rich.text import Text
 
 from ernie_from_scratch.dataset.pretraining_data import PretrainingData
 from ernie_from_scratch.diagnostics.inspect import Inspection, random_sentences
-from ernie_from_scratch.text.corpus.prepared import Prepared
+from ernie_from_scratch.text.corpus.prepared import PreparedCorpus
 from ernie_from_scratch.text.corpus.spans import ENTITY_TYPES, TYPE_SHIFT, WORD_START
-from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
+from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary, surface
 
 COLOURS = {
     "PER": "green",
@@ -28,16 +26,21 @@ BAR = 24  # characters of the longest bar
 
 
 def show(
-    found: Inspection, corpus: Prepared, vocabulary: Vocabulary, samples: int, seed: int, console: Console
+    found: Inspection,
+    corpus: PreparedCorpus,
+    vocabulary: Vocabulary,
+    samples: int,
+    seed: int,
+    console: Console,
 ) -> None:
-    """Prints the whole report."""
+    """Prints the whole report, with `samples` sentences and as many masked rows."""
     console.print(Columns([_counts(found), *(_bars(name, rows) for name, rows in found.histograms.items())]))
     if samples:
-        console.print("\n[bold]Sentences[/bold]  words apart by ·  " + _legend())
-        for tokens, bits in random_sentences(corpus, vocabulary, samples, seed):
-            console.print(coloured_sentence(tokens, bits), soft_wrap=True)
+        console.print("\n[bold]Sentences[/bold]  words separated by ·  " + _legend())
+        for tokens, spans in random_sentences(corpus, vocabulary, samples, seed):
+            console.print(coloured_sentence(tokens, spans), soft_wrap=True)
         masking = "entity" if found.counts["entities"] else "word"
-        console.print(f"\n[bold]Masked samples[/bold]  masking={masking}, what is to be predicted in reverse")
+        console.print(f"\n[bold]Masked samples[/bold]  masking={masking}, tokens to predict in reverse")
         for line in masked_samples(found.prefix, vocabulary, masking, samples, seed):
             console.print(line, soft_wrap=True)
     console.print()
@@ -47,20 +50,18 @@ def show(
         console.print("nothing found that would hurt training")
 
 
-def coloured_sentence(tokens: list[str], bits: np.ndarray) -> Text:
-    """Words apart by ·, entities in the colour of their type."""
+def coloured_sentence(tokens: list[str], spans: np.ndarray) -> Text:
+    """Words separated by ·, entities in the colour of their type."""
     line = Text("  ")
-    for number, (token, bit) in enumerate(zip(tokens, bits, strict=True)):
-        if number and bit & WORD_START:
+    for number, (token, span) in enumerate(zip(tokens, spans, strict=True)):
+        if number and span & WORD_START:
             line.append("·", "dim")
-        line.append(_plain(token), COLOURS.get(ENTITY_TYPES[bit >> TYPE_SHIFT], ""))
+        line.append(surface(token), COLOURS.get(ENTITY_TYPES[span >> TYPE_SHIFT], ""))
     return line
 
 
 def masked_samples(prefix: str, vocabulary: Vocabulary, masking: str, count: int, seed: int) -> list[Text]:
-    """Rows as a model would get them; the tokens to be predicted in reverse, in the colour of their entity
-    type.
-    """
+    """Rows as a model sees them, with the tokens to predict in reverse and in the colour of their entity."""
     with tempfile.TemporaryDirectory() as cache:
         data = PretrainingData(
             [(1.0, prefix)],
@@ -80,12 +81,12 @@ def masked_samples(prefix: str, vocabulary: Vocabulary, masking: str, count: int
     for row in range(len(ids)):
         line = Text("  ")
         for column, token in enumerate(ids[row]):
-            place = row * ids.shape[1] + column
-            if place in labels:
-                colour = COLOURS.get(ENTITY_TYPES[kinds[place]], "")
-                line.append(_plain(vocabulary.tokens[labels[place]]), f"reverse {colour}".strip())
+            position = row * ids.shape[1] + column
+            if position in labels:
+                colour = COLOURS.get(ENTITY_TYPES[kinds[position]], "")
+                line.append(surface(vocabulary.tokens[labels[position]]), f"reverse {colour}".strip())
             elif token not in (vocabulary.pad_id, vocabulary.cls_id, vocabulary.sep_id):
-                line.append(_plain(vocabulary.tokens[token]))
+                line.append(surface(vocabulary.tokens[token]))
         lines.append(line)
     return lines
 
@@ -115,7 +116,3 @@ def _bars(name: str, rows: list[tuple[str, int]]) -> Table:
 
 def _legend() -> str:
     return " ".join(f"[{colour}]{name}[/{colour}]" for name, colour in COLOURS.items())
-
-
-def _plain(token: str) -> str:
-    return token[2:] if token.startswith("##") and len(token) > 2 else token

@@ -1,7 +1,9 @@
-"""Reading a prepared corpus back, made here or by PaddleNLP's ernie-1.0 tools, with its files checked against
-each other.
+"""Reading a prepared corpus back, made by `ernie prepare` or by PaddleNLP's ernie-1.0 tools.
+
+The files are checked against each other, against PREFIX_meta.json and against the vocabulary.
 """
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -11,78 +13,159 @@ import numpy as np
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.text.corpus.part_files import IDS, IDX, META, SPANS
-from ernie_from_scratch.text.corpus.spans import PHRASE_START, WORD_START
-from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
+from ernie_from_scratch.text.corpus.spans import ENTITY_START, PHRASE_START, WORD_START
+from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary, is_continuation
 from ernie_from_scratch.utils.files import sha256_file
+
+BLOCK = 1 << 24  # tokens read at a time
+PAGE, PAGES = 2048, 256  # how much `identity` reads of arrays without a checksum
+
+
+class DerivedSpans:
+    """The span bytes of a corpus without PREFIX_spans.npy, computed for each slice when it is read.
+
+    Words are read from the `##` forms; every word is a phrase, and there are no entities.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, ids: np.ndarray, continuation: np.ndarray):
+        self.ids = ids  # [T] integers
+        self.continuation = continuation  # [V] bool, `##` forms
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
+        return np.where(self.continuation[self.ids[index]], 0, WORD_START | PHRASE_START).astype(np.uint8)
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self[:].astype(dtype or np.uint8)
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A prepared corpus of T tokens, S sentences, D documents; the big arrays stay on disk (memory map)."""
+class PreparedCorpus:
+    """T tokens in S sentences in D documents; the arrays with a value per token are memory-mapped.
+
+    Raises UserError, from `spans`, when neither the file nor a vocabulary says where words start.
+    """
 
     prefix: str
     ids: np.ndarray  # [T] uint16 or int32
-    lens: np.ndarray  # [S] int32, tokens of each sentence
-    docs: np.ndarray  # [D + 1] int64, sentences before each document
-    spans: np.ndarray | None  # [T] uint8, see spans.py; None for PaddleNLP's files
-    meta: dict | None
+    sentences: np.ndarray  # [S + 1] int64, first token of each sentence, then T
+    documents: np.ndarray  # [D + 1] int64, first sentence of each document, then S
+    stored_spans: np.ndarray | None  # [T] uint8 of PREFIX_spans.npy; PaddleNLP's tools write none
+    continuation: np.ndarray | None  # [V] bool, ids of `##` forms; None when opened without a vocabulary
+    meta: dict | None = None  # PREFIX_meta.json
+
+    @property
+    def spans(self) -> np.ndarray | DerivedSpans:
+        """[T] uint8, word, phrase and entity boundaries (spans.py)."""
+        if self.stored_spans is not None:
+            return self.stored_spans
+        if self.continuation is None:
+            raise UserError(
+                f"no word boundaries: {self.prefix}{SPANS} is missing; "
+                "open the corpus with its vocabulary, whose ## forms mark them"
+            )
+        return DerivedSpans(self.ids, self.continuation)
+
+    @property
+    def lens(self) -> np.ndarray:
+        """[S] int32, tokens of each sentence."""
+        return np.diff(self.sentences).astype(np.int32)
+
+    def has_entities(self) -> bool:
+        """Whether any token starts an entity."""
+        spans = () if self.stored_spans is None else self.stored_spans
+        return any((spans[i : i + BLOCK] & ENTITY_START).any() for i in range(0, len(spans), BLOCK))
+
+    def identity(self) -> str:
+        """A digest of the content.
+
+        It covers the index and the checksums of PREFIX_meta.json; without these, the number of tokens and
+        some hundred pages of them.
+        """
+        files = None if self.meta is None else self.meta["files"]
+        digest = hashlib.sha256(repr(files).encode())
+        digest.update(self.sentences.tobytes())
+        digest.update(self.documents.tobytes())
+        for array in (self.ids, self.stored_spans) if files is None else ():
+            if array is not None:
+                digest.update(f"{array.dtype} {len(array)}".encode())
+                for start in np.linspace(0, len(array), PAGES, endpoint=False).astype(np.int64):
+                    digest.update(array[start : start + PAGE].tobytes())
+        return digest.hexdigest()
 
 
 def open_prepared(
     prefix: str | os.PathLike, vocabulary: Vocabulary | None = None, verify: bool = False
-) -> Prepared:
-    """Opens PREFIX_ids.npy, _idx.npz and, where there, _spans.npy and _meta.json.
+) -> PreparedCorpus:
+    """Opens PREFIX_ids.npy, _idx.npz and, if they exist, _spans.npy and _meta.json.
 
-    Raises UserError when a file is missing or damaged, when lengths disagree, or when `vocabulary` is not the
-    one that the ids were made with. `verify` also compares checksums, which reads all files.
+    Args:
+        vocabulary: the one that the corpus was prepared with; needed for `spans` without PREFIX_spans.npy.
+        verify: compare the checksums too, which reads all files.
+
+    Raises:
+        UserError: a file is missing or damaged, lengths disagree, or the ids are of another vocabulary.
     """
     prefix = str(prefix)
     ids = _load(f"{prefix}{IDS}")
-    index = _load(f"{prefix}{IDX}")
-    lens, docs = index.get("lens"), index.get("docs")
-    if lens is None or docs is None:
-        raise _disagree(f"{prefix}{IDX} has no lens and docs")
+    lens, docs = _load_index(f"{prefix}{IDX}")
     total = int(lens.sum(dtype=np.int64))
     if ids.ndim != 1 or len(ids) != total:
         relation = "longer" if len(ids) > total else "shorter"
         raise _disagree(f"{prefix}{IDS} has {len(ids)} tokens, {relation} than the {total} of its index")
-    if (
-        len(docs) < 1
-        or docs[0] != 0
-        or docs[-1] != len(lens)
-        or (np.diff(docs) < 0).any()
-        or (lens < 0).any()
-    ):
+    bounds_agree = len(docs) >= 1 and docs[0] == 0 and docs[-1] == len(lens)
+    if not bounds_agree or (np.diff(docs) < 0).any() or (lens < 0).any():
         raise _disagree(f"the documents of {prefix}{IDX} do not add up to its {len(lens)} sentences")
     meta = _read_meta(prefix, verify)
     spans = _load(f"{prefix}{SPANS}") if os.path.exists(f"{prefix}{SPANS}") else None
     if spans is not None and spans.shape != ids.shape:
         raise _disagree(f"{prefix}{SPANS} has {len(spans)} tokens, {prefix}{IDS} {len(ids)}")
+    for suffix, array, allowed in ((IDS, ids, (np.uint16, np.int32)), (SPANS, spans, (np.uint8,))):
+        if array is not None and array.dtype not in allowed:
+            names = " or ".join(np.dtype(kind).name for kind in allowed)
+            raise UserError(
+                f"damaged file: {prefix}{suffix} holds {array.dtype}, not {names}; prepare the text again"
+            )
+    continuation = None
     if vocabulary is not None:
         _check_vocabulary(prefix, ids, meta, vocabulary)
-    return Prepared(prefix, ids, lens, docs, spans, meta)
+        continuation = continuation_table(vocabulary)
+    sentences = np.zeros(len(lens) + 1, dtype=np.int64)
+    np.cumsum(lens, out=sentences[1:])
+    documents = np.ascontiguousarray(docs, dtype=np.int64)
+    return PreparedCorpus(prefix, ids, sentences, documents, spans, continuation, meta)
 
 
-def bits_from_ids(ids: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
-    """Span bits [T] uint8 for files without PREFIX_spans.npy: words from `##` forms, one phrase per word, no
-    entities.
-    """
-    goes_on = np.array(
-        [token.startswith("##") and len(token) > 2 for token in vocabulary.with_word_marks().tokens], bool
-    )  # [V]
-    return np.where(goes_on[ids], 0, WORD_START | PHRASE_START).astype(np.uint8)
+def continuation_table(vocabulary: Vocabulary) -> np.ndarray:
+    """Which ids of a prepared corpus are `##` forms, those that PaddleNLP's tools add included: [V] bool."""
+    return np.array([is_continuation(token) for token in vocabulary.with_continuations().tokens], dtype=bool)
 
 
-def _load(path: str):
+def _load(path: str) -> np.ndarray:
     try:
-        loaded = np.load(path, mmap_mode="r")
-        return dict(loaded) if path.endswith(".npz") else loaded
+        return np.load(path, mmap_mode="r")
     except FileNotFoundError as error:
-        raise UserError(
-            f"no prepared corpus: {path} is missing; run `ernie prepare --output PREFIX` first"
-        ) from error
+        raise _missing(path) from error
     except Exception as error:  # numpy raises many kinds for a damaged file
-        raise UserError(f"damaged file: {path} ({error}); prepare the text again") from error
+        raise _damaged(path, error) from error
+
+
+def _load_index(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """`lens` [S] and `docs` [D + 1] of PREFIX_idx.npz."""
+    try:
+        with np.load(path) as index:
+            arrays = dict(index)
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except Exception as error:
+        raise _damaged(path, error) from error
+    if "lens" not in arrays or "docs" not in arrays:
+        raise _disagree(f"{path} has no lens and docs")
+    return arrays["lens"], arrays["docs"]
 
 
 def _read_meta(prefix: str, verify: bool) -> dict | None:
@@ -104,16 +187,27 @@ def _read_meta(prefix: str, verify: bool) -> dict | None:
 def _check_vocabulary(prefix: str, ids: np.ndarray, meta: dict | None, vocabulary: Vocabulary) -> None:
     if meta is not None and meta["vocabulary"]["sha256"] != vocabulary.sha256:
         raise UserError(
-            f"other vocabulary: {prefix} was made with {meta['vocabulary']['path']}, "
+            f"wrong vocabulary: {prefix} was prepared with {meta['vocabulary']['path']}, "
             f"not {vocabulary.source}; give that one or prepare the text again"
         )
-    step = 1 << 24
-    top = max((int(ids[start : start + step].max()) for start in range(0, len(ids), step)), default=0)
-    if top >= len(vocabulary) and top >= len(vocabulary.with_word_marks()):
+    blocks = [ids[start : start + BLOCK] for start in range(0, len(ids), BLOCK)]
+    lowest = min((int(block.min()) for block in blocks), default=0)
+    highest = max((int(block.max()) for block in blocks), default=0)
+    if lowest < 0:
+        raise UserError(f"damaged file: {prefix}{IDS} has id {lowest}; prepare the text again")
+    if highest >= len(vocabulary) and highest >= len(vocabulary.with_continuations()):
         raise UserError(
-            f"other vocabulary: {prefix}{IDS} has id {top}, "
-            f"{vocabulary.source} only {len(vocabulary)} tokens; give the vocabulary that it was made with"
+            f"wrong vocabulary: {prefix}{IDS} has id {highest}, {vocabulary.source} only "
+            f"{len(vocabulary)} tokens; give the vocabulary that the corpus was prepared with"
         )
+
+
+def _missing(path: str) -> UserError:
+    return UserError(f"no prepared corpus: {path} is missing; run `ernie prepare --output PREFIX` first")
+
+
+def _damaged(path: str, error: Exception) -> UserError:
+    return UserError(f"damaged file: {path} ({error}); prepare the text again")
 
 
 def _disagree(what: str) -> UserError:

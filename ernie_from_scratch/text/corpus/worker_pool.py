@@ -71,7 +71,7 @@ class PieceEncoder:
         self.vocabulary = vocabulary
         marked = vocabulary
         if settings.word_marks == "paddlenlp":
-            marked = Vocabulary([*vocabulary.tokens, *vocabulary.word_marks()], vocabulary.source)
+            marked = Vocabulary([*vocabulary.tokens, *vocabulary.missing_continuations()], vocabulary.source)
         self.core = make_encoder(
             marked,
             make_segmenter(settings.segmenter, settings.user_dict, settings.lac_model),
@@ -106,8 +106,8 @@ class PieceEncoder:
                 self.core.end_document()
         encoded = self.core.take()
         unknown_tokens = int(np.count_nonzero(encoded.ids == self.vocabulary.unk_id))
-        if self.vocabulary.listed_twice:  # PaddleNLP's numbers
-            encoded.ids[encoded.ids >= len(self.vocabulary)] -= self.vocabulary.listed_twice
+        if self.vocabulary.duplicates:  # PaddleNLP's numbers
+            encoded.ids[encoded.ids >= len(self.vocabulary)] -= self.vocabulary.duplicates
         encoded.ids = encoded.ids.astype(self.ids_dtype)
         starts = encoded.bits
         types = starts[(starts & ENTITY_START) > 0] >> TYPE_SHIFT

@@ -1,19 +1,17 @@
-"""BERT's basic tokenization: the words that WordPiece will see, with the place of every character.
+"""BERT's basic tokenization: text to the words that WordPiece splits, with the position of each character.
 
-As in PaddleNLP's BasicTokenizer, which treats symbols (category S) like punctuation.
+As in PaddleNLP's BasicTokenizer, which treats symbols (category S) as punctuation.
 """
 
 import unicodedata
 from functools import lru_cache
 
-DROPPED, SPACE, HAN, SINGLE, LETTER = range(5)  # what a character does: SINGLE = a token of its own
-EXTRA_SYMBOLS = frozenset(
-    "\u00ad\u00b2\u00ba\u3007\u00b5\u00d8\u014b\u01b1"
-)  # treated as symbols by PaddleNLP
+DROPPED, SPACE, HAN, PUNCTUATION, LETTER = range(5)  # classes of characters; symbols are PUNCTUATION
+EXTRA_SYMBOLS = frozenset("\u00ad\u00b2\u00ba\u3007\u00b5\u00d8\u014b\u01b1")  # symbols for PaddleNLP
 
 
 def is_han(char: str) -> bool:
-    """Whether the character is in one of the CJK ideograph blocks that BERT splits at."""
+    """Whether the character is in one of the blocks of CJK ideographs that BERT makes tokens of their own."""
     code = ord(char)
     return (
         0x4E00 <= code <= 0x9FFF
@@ -25,8 +23,8 @@ def is_han(char: str) -> bool:
     )
 
 
-def is_single(char: str) -> bool:
-    """Whether the character is punctuation or a symbol: always a token of its own."""
+def is_punctuation(char: str) -> bool:
+    """Whether the character is punctuation or a symbol, which is always a token of its own."""
     if char.isascii():
         return char.isprintable() and not char.isalnum() and char != " "
     return unicodedata.category(char)[0] in "PS" or char in EXTRA_SYMBOLS
@@ -34,10 +32,9 @@ def is_single(char: str) -> bool:
 
 @lru_cache(maxsize=1 << 17)
 def analyse(char: str, do_lower_case: bool) -> tuple[tuple[int, str], ...]:
-    """What basic tokenization makes of one character: (class, character) pairs, usually one, sometimes none.
+    """One character after lower case and canonical decomposition: (class, character) pairs.
 
-    Lower case and canonical decomposition (NFD) may give several; combining marks are still in, see
-    `words_of`.
+    Usually one pair, none for control characters. Combining marks are kept; `_strip_accents` drops them.
     """
     out = []
     for lowered in char.lower() if do_lower_case else char:
@@ -50,15 +47,16 @@ def analyse(char: str, do_lower_case: bool) -> tuple[tuple[int, str], ...]:
             out.append((HAN, unicodedata.normalize("NFD", lowered) if do_lower_case else lowered))
         elif do_lower_case:
             for part in unicodedata.normalize("NFD", lowered):
-                out.append((SINGLE if is_single(part) else LETTER, part))
+                out.append((PUNCTUATION if is_punctuation(part) else LETTER, part))
         else:
-            out.append((SINGLE if is_single(lowered) else LETTER, lowered))
+            out.append((PUNCTUATION if is_punctuation(lowered) else LETTER, lowered))
     return tuple(out)
 
 
 class BasicTokenizer:
-    """Splits text at spaces, around each Han character and around each punctuation mark; lower-cases, drops
-    accents.
+    """Splits text at spaces and around each Han character and punctuation mark.
+
+    With `do_lower_case` it also lower-cases and strips accents.
     """
 
     def __init__(self, do_lower_case: bool = True):
@@ -70,11 +68,10 @@ class BasicTokenizer:
     def words_with_positions(self, text: str) -> list[tuple[str, list[int]]]:
         """Each word with the position in `text` of each of its characters."""
         words: list[tuple[str, list[int]]] = []
-        run: list[
-            tuple[int, str, int]
-        ] = []  # (class, character, position) since the last space or Han character
+        # (class, character, position) since the last space or Han character
+        run: list[tuple[int, str, int]] = []
 
-        def close_run():
+        def close_run() -> None:
             if run:
                 words.extend(self._split_run(run))
                 run.clear()
@@ -93,7 +90,7 @@ class BasicTokenizer:
 
     def _split_run(self, run: list[tuple[int, str, int]]) -> list[tuple[str, list[int]]]:
         if self.do_lower_case:
-            run = _without_accents(run)
+            run = _strip_accents(run)
         words: list[tuple[str, list[int]]] = []
         open_word = False
         for kind, part, position in run:
@@ -107,12 +104,12 @@ class BasicTokenizer:
         return words
 
 
-def _without_accents(run: list[tuple[int, str, int]]) -> list[tuple[int, str, int]]:
-    """Canonical ordering of combining characters (Unicode, D109), then nonspacing marks (Mn) are dropped."""
+def _strip_accents(run: list[tuple[int, str, int]]) -> list[tuple[int, str, int]]:
+    """Orders combining characters canonically (Unicode, D109), then drops nonspacing marks (Mn)."""
     if not any(unicodedata.combining(part) or unicodedata.category(part) == "Mn" for _, part, _ in run):
         return run
     ordered: list[tuple[int, str, int]] = []
-    start = 0  # of the current row of combining characters, which a stable sort puts in order
+    start = 0  # of the current sequence of combining characters, which a stable sort puts in order
     for item in run:
         if unicodedata.combining(item[1]) == 0:
             ordered[start:] = sorted(ordered[start:], key=lambda x: unicodedata.combining(x[1]))

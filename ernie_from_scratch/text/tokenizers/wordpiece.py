@@ -1,7 +1,7 @@
-"""Text to token ids as BERT and ERNIE do it: basic tokenization, then WordPiece; offsets never lose a
-character.
+"""Text to token ids as BERT and ERNIE do it: basic tokenization, then WordPiece, with character offsets.
 
-Equal to PaddleNLP's ErnieTokenizer in ids (BERT: Devlin et al. 2018; WordPiece: Wu et al. 2016, section 4.1).
+The ids equal those of PaddleNLP's ErnieTokenizer (BERT: Devlin et al. 2018; WordPiece: Wu et al. 2016,
+section 4.1).
 """
 
 import json
@@ -14,19 +14,24 @@ import numpy as np
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.text.tokenizers.basic import BasicTokenizer, is_han
-from ernie_from_scratch.text.tokenizers.vocabulary import SPECIAL_TOKENS, VOCABULARY_FILE, Vocabulary
+from ernie_from_scratch.text.tokenizers.vocabulary import (
+    SPECIAL_TOKENS,
+    VOCABULARY_FILE,
+    Vocabulary,
+    surface,
+)
 from ernie_from_scratch.utils.files import atomic_write
 
-MAX_WORD_LENGTH = 100  # a longer run of letters is one [UNK]
+MAX_WORD_LENGTH = 100  # characters; a longer word is [UNK]
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 
 Piece = tuple[str, int, int]  # token, first character of the text, character after the last
 
 
 class ErnieTokenizer:
-    """Text to ids and back for a vocabulary.
+    """Text to ids of a vocabulary, and back.
 
-    [MASK] and the other special tokens written in a text stay special (case-sensitive).
+    Special tokens such as [MASK] that are written in a text are kept as special tokens (case-sensitive).
     """
 
     def __init__(
@@ -44,8 +49,8 @@ class ErnieTokenizer:
     def pieces(self, text: str, special_tokens: bool = True) -> list[Piece]:
         """Tokens with their (start, end) character offsets in `text`.
 
-        With `special_tokens=False` a "[MASK]" in the text is plain text. Characters that are dropped (control
-        characters, combining accents) belong to no token or to the token around them.
+        With `special_tokens=False` a "[MASK]" in the text is tokenized like other text. Dropped characters
+        (control characters, combining accents) belong to no token, or to the token around them.
         """
         pieces: list[Piece] = []
         start = 0
@@ -74,7 +79,7 @@ class ErnieTokenizer:
             first += length
 
     def wordpiece(self, word: str) -> list[tuple[str, int]] | None:
-        """Greedy longest match from the left: (token, characters used) pairs; None when unknown."""
+        """Greedy longest match from the left: (token, number of characters) pairs; None if there is none."""
         if len(word) > MAX_WORD_LENGTH:
             return None
         split, start = [], 0
@@ -90,6 +95,7 @@ class ErnieTokenizer:
         return split
 
     def tokenize(self, text: str) -> list[str]:
+        """The tokens alone."""
         return [token for token, _, _ in self.pieces(text)]
 
     # text -> ids
@@ -101,10 +107,15 @@ class ErnieTokenizer:
         max_seq_len: int | None = None,
         return_offsets: bool = False,
     ) -> dict[str, list]:
-        """[CLS] text [SEP] (and text_pair [SEP], token type 1), as lists `input_ids` and `token_type_ids`.
+        """[CLS] text [SEP], then text_pair [SEP] with token type 1: `input_ids` and `token_type_ids`.
 
-        `max_seq_len` cuts the longer of the two texts, token by token from its end. `return_offsets` adds
-        `offsets`, (start, end) characters in the text or the pair, (0, 0) for [CLS] and [SEP].
+        Args:
+            max_seq_len: truncates the longer of the two texts, token by token from its end.
+            return_offsets: adds `offsets`, (start, end) characters in the text or the pair, (0, 0) for [CLS]
+                and [SEP].
+
+        Raises:
+            UserError: max_seq_len leaves no token of the text.
         """
         first = self.pieces(text)
         second = None if text_pair is None else self.pieces(text_pair)
@@ -125,18 +136,20 @@ class ErnieTokenizer:
         max_seq_len: int | None = None,
         return_offsets: bool = False,
     ) -> dict:
-        """One text as `encode` gives it; a list of texts as a padded batch.
+        """One text as from `encode`; a list of texts as a padded batch.
 
         A batch is a dict of int64 arrays [B, L]: input_ids, token_type_ids, attention_mask (1 = token, 0 =
         padding); with `return_offsets` also `offsets`, a list of lists without padding.
         """
         if isinstance(text, str):
+            if not (text_pair is None or isinstance(text_pair, str)):
+                raise ValueError("a text needs one text pair, not several")
             return self.encode(text, text_pair, max_seq_len, return_offsets)
         pairs = [None] * len(text) if text_pair is None else list(text_pair)
         if len(pairs) != len(text):
             raise ValueError(f"{len(text)} texts, {len(pairs)} text pairs")
         rows = [self.encode(a, b, max_seq_len, return_offsets) for a, b in zip(text, pairs, strict=True)]
-        batch = self.pad(rows)
+        batch: dict = self.pad(rows)
         if return_offsets:
             batch["offsets"] = [row["offsets"] for row in rows]
         return batch
@@ -157,7 +170,7 @@ class ErnieTokenizer:
     # ids -> text
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
-        """Readable text: pieces joined, spaces only between words that are written with letters or digits."""
+        """Text of the tokens, joined; spaces only between words that are written in letters or digits."""
         text = ""
         for number in ids:
             token = self.vocabulary.tokens[int(number)]
@@ -165,7 +178,7 @@ class ErnieTokenizer:
                 if not skip_special_tokens or token == "[UNK]":
                     text += token
                 continue
-            piece = token[2:] if token.startswith("##") and len(token) > 2 else token
+            piece = surface(token)
             if text and piece is token and _is_letter(text[-1]) and _is_letter(piece[0]):
                 text += " "
             text += piece
@@ -188,9 +201,7 @@ class ErnieTokenizer:
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike) -> "ErnieTokenizer":
-        """Reads a folder with vocab.txt (and tokenizer_config.json if it is there), or a published model's
-        name.
-        """
+        """Reads vocab.txt and, if there is one, tokenizer_config.json of a folder; or a published model's."""
         path = Path(folder) / TOKENIZER_CONFIG_FILE
         config = {}
         if path.is_file():
@@ -211,14 +222,14 @@ def _is_letter(char: str) -> bool:
 
 
 def _truncate(first: list[Piece], second: list[Piece] | None, max_seq_len: int) -> tuple[list, list | None]:
-    """Removes tokens from the end of the longer text (the second on a tie) until everything fits."""
-    room = max_seq_len - (2 if second is None else 3)
-    if room < 1:
-        raise UserError(f"max_seq_len too small: {max_seq_len}; give at least {max_seq_len - room + 1}")
+    """Removes tokens from the end of the longer text, the second on a tie, until both fit."""
+    limit = max_seq_len - (2 if second is None else 3)  # without the special tokens
+    if limit < 1:
+        raise UserError(f"max_seq_len too small: {max_seq_len}; give at least {max_seq_len - limit + 1}")
     if second is None:
-        return first[:room], None
+        return first[:limit], None
     a, b = len(first), len(second)
-    while a + b > room:
+    while a + b > limit:
         if a > b:
             a -= 1
         else:
