@@ -90,7 +90,7 @@ class ModelConfig:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise UserError(f"no configuration: {path}; {error.strerror.lower()}") from error
+            raise UserError(f"no configuration: {path}; {(error.strerror or str(error)).lower()}") from error
         except ValueError as error:
             raise UserError(f"not JSON: {path}; {error}") from error
         if not isinstance(values, dict):

@@ -19,7 +19,7 @@ import paddle
 from paddle.static import InputSpec
 
 import ernie_from_scratch
-from ernie_from_scratch.config import ModelConfig, UserError
+from ernie_from_scratch.config import EncoderConfig, UserError
 from ernie_from_scratch.deployment.backends.base import Backend
 from ernie_from_scratch.deployment.backends.registry import EXPORT_FORMATS, load_backend
 from ernie_from_scratch.deployment.folders import EXPORT_FILE, find_task, read_config
@@ -150,7 +150,7 @@ def stdout_to_stderr() -> Iterator[None]:
 
 
 def random_inputs(
-    task: Task, config: ModelConfig, rows: int, length: int, seed: int
+    task: Task, config: EncoderConfig, rows: int, length: int, seed: int
 ) -> dict[str, np.ndarray]:
     """Random inputs of a task: ids [B, L] with padding at the end of some rows, masked positions [M] among the
     other tokens.
@@ -166,7 +166,7 @@ def random_inputs(
     return {spec.name: arrays[spec.name].astype(spec.dtype) for spec in task.inputs}
 
 
-def max_difference(one: Backend, other: Backend, config: ModelConfig) -> float:
+def max_difference(one: Backend, other: Backend, config: EncoderConfig) -> float:
     """Largest absolute difference of the outputs of two backends on random inputs of several shapes."""
     differences = []
     for rows, length in CHECKED_SHAPES:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ernie_from_scratch.config import ModelConfig, UserError
+from ernie_from_scratch.config import EncoderConfig, UserError
 from ernie_from_scratch.deployment.tasks import TASKS, Task, get_task, task_of_head
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def read_family(folder: str | Path) -> "ModelFamily":
     return family_of_folder(folder)
 
 
-def read_config(folder: str | Path) -> ModelConfig:
+def read_config(folder: str | Path) -> EncoderConfig:
     """The config.json of a model or export folder; UserError when it can't be read."""
     return read_family(folder).config_class.from_file(folder)
 

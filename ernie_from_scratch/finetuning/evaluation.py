@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from ernie_from_scratch.config import ModelConfig, UserError
+from ernie_from_scratch.config import EncoderConfig, UserError
 from ernie_from_scratch.dataset.batch import to_tensors
 from ernie_from_scratch.dataset.labelled import by_length
 from ernie_from_scratch.finetuning.tasks import Task, find_task
@@ -88,7 +88,7 @@ def evaluate(
     return {"examples": len(examples), **scores}
 
 
-def check_length(max_seq_len: int, config: ModelConfig) -> None:
+def check_length(max_seq_len: int, config: EncoderConfig) -> None:
     """UserError when rows of `max_seq_len` tokens are longer than the model has positions for."""
     positions = config.max_position_embeddings
     if max_seq_len > positions:

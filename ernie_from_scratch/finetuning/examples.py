@@ -73,6 +73,6 @@ def _lines(path):
 
 def label_names(examples: Iterable[Example]) -> list[str]:
     """The labels that occur, in a fixed order: by value when all are whole numbers, else by the alphabet."""
-    names = {example.label for example in examples}
+    names = {str(example.label) for example in examples}
     numeric = all(name.lstrip("-").isdigit() for name in names)
     return sorted(names, key=int) if numeric else sorted(names)

@@ -65,8 +65,8 @@ def finetune(settings: FinetuneSettings | None = None, quiet: bool = False, **va
     check_length(settings.max_seq_len, model.config)
     split = LabelledSplit(
         task.encode(train, tokenizer, settings.max_seq_len),
-        lambda rows: task.collate(rows, tokenizer),
-        settings.global_batch_size,
+        lambda rows: task.collate(list(rows), tokenizer),
+        settings.rows_per_step,
         settings.seed,
     )
     checksums = {name: sha256_file(getattr(settings, name)) for name in ("train", "dev")}

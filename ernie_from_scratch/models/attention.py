@@ -7,7 +7,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from ernie_from_scratch.config import ModelConfig
+from ernie_from_scratch.config import EncoderConfig
 from ernie_from_scratch.models.cpu.attention import attention as cpu_attention
 from ernie_from_scratch.models.cpu.layers import trains_on_cpu
 from ernie_from_scratch.models.cpu.packing import Packing
@@ -19,7 +19,7 @@ from ernie_from_scratch.models.masks import add_mask
 class MultiHeadAttention(nn.Layer):
     """Self-attention: scores, mask, softmax, dropout, weighted sum of values, in N heads side by side."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: EncoderConfig):
         super().__init__()
         hidden = config.hidden_size
         self.num_heads = config.num_attention_heads

@@ -53,12 +53,11 @@ class ErnieEmbeddings(nn.Layer):
 
         By default token types are 0, task types are `config.task_id`, and positions count from `past_length`.
         """
-        if inputs_embeds is None:
-            inputs_embeds = self.word_embeddings(input_ids)  # [B, L, H]
-        length = inputs_embeds.shape[1]
+        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # [B, L, H]
+        length = words.shape[1]
         if position_ids is None:
             position_ids = paddle.arange(past_length, past_length + length).unsqueeze(0)  # [1, L]
-        embeddings = inputs_embeds + self.position_embeddings(position_ids)  # [B, L, H]
+        embeddings = words + self.position_embeddings(position_ids)  # [B, L, H]
         if self.token_type_embeddings is not None:
             if token_type_ids is None:
                 token_type_ids = paddle.zeros([1, length], dtype="int64")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from paddle import Tensor, nn
 from paddle.distributed.fleet.utils import recompute
 
-from ernie_from_scratch.config import ModelConfig
+from ernie_from_scratch.config import EncoderConfig
 from ernie_from_scratch.models.attention import MultiHeadAttention
 from ernie_from_scratch.models.cpu.packing import Packing
 from ernie_from_scratch.models.initialization import normal_weights
@@ -18,7 +18,7 @@ from ernie_from_scratch.models.layers import ACTIVATIONS, Dropout, LayerNorm, Li
 class ErnieEncoderLayer(nn.Layer):
     """Self-attention, then a feed-forward network on each token; each is added to its input and normalized."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: EncoderConfig):
         super().__init__()
         hidden, inner = config.hidden_size, config.intermediate_size
         self.self_attn = MultiHeadAttention(config)
@@ -51,7 +51,7 @@ class ErnieEncoderLayer(nn.Layer):
 class ErnieEncoder(nn.Layer):
     """The layers one after the other."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: EncoderConfig):
         super().__init__()
         self.layers = nn.LayerList([ErnieEncoderLayer(config) for _ in range(config.num_hidden_layers)])
         self.enable_recompute = config.enable_recompute

@@ -103,7 +103,13 @@ class ErnieModel(PretrainedModel):
         if mask is not None:
             additive = additive_mask(mask, layers[0].linear1.weight.dtype)  # once, for all layers
         every_layer = use_cache or output_hidden_states or output_attentions or _past_length(batch)
-        if self.config.pack_rows and additive is not None and mask.ndim == 2 and not every_layer:
+        if (
+            self.config.pack_rows
+            and mask is not None
+            and additive is not None
+            and mask.ndim == 2
+            and not every_layer
+        ):
             packing = Packing(mask, additive.dtype)
             additive, states = packing.mask, packing.pack(states)  # [R, 1, P, P], [1, T, H]
         states, *rest = self.encoder(

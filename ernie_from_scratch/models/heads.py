@@ -7,7 +7,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from ernie_from_scratch.config import ModelConfig
+from ernie_from_scratch.config import EncoderConfig
 from ernie_from_scratch.models.initialization import normal_weights
 from ernie_from_scratch.models.layers import ACTIVATIONS, LayerNorm, Linear, transposed_linear
 
@@ -31,7 +31,7 @@ class TiedDecoder(nn.Layer):
 class ErnieLMPredictionHead(nn.Layer):
     """Logits over the vocabulary, at the masked positions only when these are given."""
 
-    def __init__(self, config: ModelConfig, embedding_weights: Tensor):
+    def __init__(self, config: EncoderConfig, embedding_weights: Tensor):
         super().__init__()
         self.transform = Linear(config.hidden_size, config.hidden_size, weight_attr=normal_weights(config))
         self.activation = ACTIVATIONS[config.hidden_act]
@@ -52,7 +52,7 @@ class ErnieLMPredictionHead(nn.Layer):
 class ErniePretrainingHeads(nn.Layer):
     """The masked LM head and the sentence pair head (SOP or NSP)."""
 
-    def __init__(self, config: ModelConfig, embedding_weights: Tensor):
+    def __init__(self, config: EncoderConfig, embedding_weights: Tensor):
         super().__init__()
         self.predictions = ErnieLMPredictionHead(config, embedding_weights)
         self.seq_relationship = Linear(config.hidden_size, 2, weight_attr=normal_weights(config))

@@ -3,10 +3,10 @@
 import paddle
 from paddle.nn.initializer import TruncatedNormal
 
-from ernie_from_scratch.config import ModelConfig
+from ernie_from_scratch.config import EncoderConfig
 
 
-def normal_weights(config: ModelConfig) -> paddle.ParamAttr:
+def normal_weights(config: EncoderConfig) -> paddle.ParamAttr:
     """Normal, of standard deviation `initializer_range`, drawn again beyond two of them (BERT's code).
 
     Cutting the tails leaves a standard deviation of 0.88 initializer_range.

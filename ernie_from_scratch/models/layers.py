@@ -36,7 +36,7 @@ class LayerNorm(nn.LayerNorm):
     """Each vector shifted to mean 0 and scaled to variance 1, times a weight, plus a bias (Ba et al. 2016)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if trains_on_cpu(x, self.weight, self.bias):
+        if self.weight is not None and self.bias is not None and trains_on_cpu(x, self.weight, self.bias):
             return cpu.layer_norm(x, self.weight, self.bias, self._epsilon)
         return super().forward(x)
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from paddle import Tensor, nn
 
-from ernie_from_scratch.config import ErnieConfig, ModelConfig
+from ernie_from_scratch.config import EncoderConfig, ErnieConfig
 
 Batch = dict[str, Any]  # the arguments of forward by name: tensors, or None where left out
 
@@ -20,10 +20,10 @@ class PretrainedModel(nn.Layer):
     The network without its heads is the attribute `base_name`, and `backbone`.
     """
 
-    config_class: ClassVar[type[ModelConfig]] = ErnieConfig
+    config_class: ClassVar[type[EncoderConfig]] = ErnieConfig
     base_name: ClassVar[str] = "ernie"
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: EncoderConfig):
         super().__init__()
         self.config = config
 

@@ -5,7 +5,7 @@ B batch, L sequence, H hidden, V vocabulary, M masked positions.
 
 from paddle import Tensor, nn
 
-from ernie_from_scratch.config import ModelConfig
+from ernie_from_scratch.config import EncoderConfig
 from ernie_from_scratch.models.ernie import ErnieModel
 from ernie_from_scratch.models.heads import ErnieLMPredictionHead, ErniePretrainingHeads, mean_cross_entropy
 from ernie_from_scratch.models.outputs import MaskedLMOutput, PretrainingOutput
@@ -29,7 +29,7 @@ class ErnieForPretraining(TaskModel):
     task_inputs = ("masked_positions",)
     label_names = ("labels", "next_sentence_label")
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: EncoderConfig):
         super().__init__(config)
         self.cls = ErniePretrainingHeads(config, self.backbone.embeddings.word_embeddings.weight)
 
@@ -52,13 +52,13 @@ class ErnieForPretraining(TaskModel):
         return masked_lm, mean_cross_entropy(output.seq_relationship_logits, pair_labels)
 
     def masked_lm_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.lm_head.decoder.loss(logits, labels)
+        return self.cls.predictions.decoder.loss(logits, labels)
 
 
 class ErnieOnlyMLMHead(nn.Layer):
     """The masked LM head alone."""
 
-    def __init__(self, config: ModelConfig, embedding_weights: Tensor):
+    def __init__(self, config: EncoderConfig, embedding_weights: Tensor):
         super().__init__()
         self.predictions = ErnieLMPredictionHead(config, embedding_weights)
 
@@ -75,7 +75,7 @@ class ErnieForMaskedLM(TaskModel):
     lm_head_name = "cls.predictions"
     task_inputs = ("masked_positions",)
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: EncoderConfig):
         super().__init__(config)
         self.cls = ErnieOnlyMLMHead(config, self.backbone.embeddings.word_embeddings.weight)
 
@@ -83,4 +83,4 @@ class ErnieForMaskedLM(TaskModel):
         return MaskedLMOutput(logits=self.cls(states, batch.get("masked_positions")))
 
     def loss(self, output: MaskedLMOutput, batch: Batch) -> Tensor:
-        return self.lm_head.decoder.loss(output.logits, batch["labels"])
+        return self.cls.predictions.decoder.loss(output.logits, batch["labels"])

@@ -3,13 +3,18 @@
 A new family is one entry in FAMILIES, made where its classes are defined.
 """
 
-import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
-from ernie_from_scratch.config import ErnieConfig, ModelConfig, UserError
-from ernie_from_scratch.config.base import nearest_choice
+from ernie_from_scratch.config import (
+    CONFIG_CLASSES,
+    DEFAULT_MODEL_TYPE,
+    EncoderConfig,
+    ErnieConfig,
+    UserError,
+    nearest_choice,
+    read_config_file,
+)
 from ernie_from_scratch.models.ernie import ErnieModel
 from ernie_from_scratch.models.pretrained import PretrainedModel
 from ernie_from_scratch.models.pretraining import ErnieForMaskedLM, ErnieForPretraining
@@ -20,8 +25,6 @@ from ernie_from_scratch.models.tasks import (
     ErnieForSequenceClassification,
     ErnieForTokenClassification,
 )
-
-DEFAULT_MODEL_TYPE = "ernie"  # of folders whose config.json does not say
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class ModelFamily:
     """
 
     model_type: str
-    config_class: type[ModelConfig]
+    config_class: type[EncoderConfig]
     backbone: type[PretrainedModel]
     heads: dict[str, type[TaskModel]]
     tokenizer: str = "ernie_from_scratch.text.tokenizers.wordpiece:ErnieTokenizer"
@@ -59,6 +62,7 @@ FAMILIES: dict[str, ModelFamily] = {}
 def register(family: ModelFamily) -> ModelFamily:
     """Add a family under its model_type."""
     FAMILIES[family.model_type] = family
+    CONFIG_CLASSES[family.model_type] = family.config_class
     return family
 
 
@@ -111,12 +115,3 @@ def class_of_folder(folder: str | os.PathLike) -> type[PretrainedModel]:
     named = read_config_file(folder).get("architectures") or [""]
     found = head_of_architecture(named[0])
     return found[0].head(found[1]) if found else family_of_folder(folder).backbone
-
-
-def read_config_file(folder: str | os.PathLike) -> dict:
-    """config.json of a folder, or {} where there is none or it is not a JSON object."""
-    try:
-        values = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from paddle import Tensor, nn
 
-from ernie_from_scratch.config import ModelConfig
+from ernie_from_scratch.config import EncoderConfig
 from ernie_from_scratch.models.outputs import ModelOutput, TaskOutput
 from ernie_from_scratch.models.pretrained import Batch, PretrainedModel
 
@@ -31,7 +31,7 @@ class TaskModel(PretrainedModel):
     task_inputs: ClassVar[tuple[str, ...]] = ()
     label_names: ClassVar[tuple[str, ...]] = ("labels",)
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: EncoderConfig):
         super().__init__(config)
         setattr(self, self.base_name, self.backbone_class(config))
 

@@ -7,7 +7,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
 
-from ernie_from_scratch.config import ModelConfig
+from ernie_from_scratch.config import EncoderConfig
 from ernie_from_scratch.models.ernie import ErnieModel
 from ernie_from_scratch.models.heads import mean_cross_entropy
 from ernie_from_scratch.models.initialization import normal_weights
@@ -17,7 +17,7 @@ from ernie_from_scratch.models.pretrained import Batch
 from ernie_from_scratch.models.task_model import TaskModel
 
 
-def classifier_dropout(config: ModelConfig) -> Dropout:
+def classifier_dropout(config: EncoderConfig) -> Dropout:
     if config.classifier_dropout is None:
         return Dropout(config.hidden_dropout_prob)
     return Dropout(config.classifier_dropout)
@@ -28,7 +28,7 @@ class ErnieForSequenceClassification(TaskModel):
 
     backbone_class = ErnieModel
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: EncoderConfig):
         super().__init__(config)
         self.dropout = classifier_dropout(config)
         self.classifier = Linear(config.hidden_size, config.num_labels, weight_attr=normal_weights(config))
@@ -62,7 +62,7 @@ class ErnieForTokenClassification(TaskModel):
 
     backbone_class = ErnieModel
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: EncoderConfig):
         super().__init__(config)
         self.dropout = classifier_dropout(config)
         self.classifier = Linear(config.hidden_size, config.num_labels, weight_attr=normal_weights(config))
@@ -84,7 +84,7 @@ class ErnieForQuestionAnswering(TaskModel):
     output_class = QuestionAnsweringOutput
     label_names = ("start_positions", "end_positions")
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: EncoderConfig):
         super().__init__(config)
         self.classifier = Linear(config.hidden_size, 2, weight_attr=normal_weights(config))
 
@@ -110,7 +110,7 @@ class ErnieForMultipleChoice(TaskModel):
 
     backbone_class = ErnieModel
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: EncoderConfig):
         super().__init__(config)
         self.num_choices = config.num_choices or 2
         self.dropout = classifier_dropout(config)

@@ -9,9 +9,11 @@ import os
 import queue
 import socket
 import threading
+from typing import Any
 
 import paddle
 import paddle.distributed as dist
+from paddle import _C_ops
 from paddle.autograd import PyLayer
 from paddle.base import core
 from paddle.distributed.fleet.layers.mpu import mp_ops
@@ -24,8 +26,8 @@ _kept = []  # groups and their stores, which must not be garbage-collected
 _numbers = {}  # id of a process group -> its number in Paddle
 _pairs = {}  # (number of a group, lower rank, higher rank) -> group of these two processes
 _channels = {}  # (number of a group, sender, receiver) -> `_Channel` between neighbours of a ring
-_coalesced = None  # inside a coalesced batch of messages: the receives that are still to be done
-_stock = None  # ProcessGroupGloo's own create, send, recv
+_coalesced: list | None = None  # inside a coalesced batch of messages: the receives that are still to be done
+_stock: Any = None  # ProcessGroupGloo's own (create, send, recv), after `install`
 
 
 def install() -> bool:
@@ -40,7 +42,7 @@ def install() -> bool:
         _replace_collectives(group)
         _replace_kernels()
         # Stock: PipelineLayer reads the device's number, which a CPU build never sets (AttributeError).
-        ParallelEnv._device_id = 0
+        ParallelEnv._device_id = 0  # pyright: ignore[reportAttributeAccessIssue]
     return True
 
 
@@ -184,7 +186,7 @@ def _start_coalescing(group):
 def _end_coalescing(group, tasks=None):
     global _coalesced
     receives, _coalesced = _coalesced, None
-    for receive in receives:
+    for receive in receives or ():
         receive()
 
 
@@ -240,7 +242,7 @@ def _done(task):
 
 def _replace_kernels():
     # Stock: the CPU kernels of these four are stubs that throw ("Do not support c_identity for cpu kernel now").
-    ops = paddle._C_ops
+    ops = _C_ops
     ops.c_identity = lambda x, *ring: ops.assign(x)
     ops.c_split = lambda x, rank, size, *ring: paddle.split(x, size, axis=-1)[rank].clone()
     ops.c_concat = _concat

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import paddle
 import paddle.distributed as dist
-from paddle import Tensor, nn
+from paddle import Tensor, _C_ops, nn
 from paddle.distributed.fleet.utils.hybrid_parallel_util import fused_allreduce_gradients_with_group
 
 from ernie_from_scratch.dataset.batch import Batch, to_tensors, token_count
@@ -138,7 +138,7 @@ class ParallelNetwork(nn.Layer):
         for parameter in self.model.parameters():
             if parameter.grad is None or not getattr(parameter, "is_firstly_shared", True):
                 continue
-            square = paddle._C_ops.squared_l2_norm(parameter.grad.astype("float32")).reshape([])
+            square = _C_ops.squared_l2_norm(parameter.grad.astype("float32")).reshape([])
             if parameter.is_distributed:
                 split += square
             elif _is_shard(parameter):
@@ -148,7 +148,7 @@ class ParallelNetwork(nn.Layer):
         if self._gradients_sharded:
             self._sum_over(replicated, ["sharding_group"])
         own = self._sum_over(split, ["mp_group"]) + self._sum_over(sharded, ["sharding_group"]) + replicated
-        return self._sum_over(own, ["pp_group"]).sqrt().item()
+        return float(self._sum_over(own, ["pp_group"]).sqrt())
 
     @paddle.no_grad()
     def forward(self, return_dict: bool = True, **inputs: Tensor | None):
@@ -170,10 +170,10 @@ class ParallelNetwork(nn.Layer):
         return mean_cross_entropy(logits, labels)
 
     def losses(self, output: ModelOutput, *labels: Tensor | None):
-        """The model's losses, of complete outputs."""
-        return type(self.model).losses(self, output, *labels)
+        """The losses of a model with pretraining heads, of complete outputs."""
+        return type(self.model).losses(self, output, *labels)  # pyright: ignore[reportAttributeAccessIssue]
 
-    def loss(self, output: ModelOutput, batch: Batch) -> Tensor:
+    def loss(self, output: ModelOutput, batch: Batch) -> Tensor | None:
         """The model's loss, of complete outputs."""
         return self.model.loss(output, batch)
 

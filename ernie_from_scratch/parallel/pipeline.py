@@ -11,6 +11,7 @@ B batch, L sequence, H hidden.
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import paddle
 import paddle.distributed as dist
@@ -36,7 +37,7 @@ def chunks_of(model: TaskModel, strategy: Strategy) -> list[Chunk]:
 
 def count_dropouts_before(model: TaskModel, chunk: Chunk) -> int:
     """How many dropout layers of a complete model come before the chunk."""
-    before = [] if chunk.first else [model.backbone.embeddings, *model.layers[: chunk.layers.start]]
+    before = [] if chunk.first else [model.backbone.embeddings, *list(model.layers)[: chunk.layers.start]]
     return sum(isinstance(part, Dropout) and part.p > 0 for layer in before for part in layer.sublayers())
 
 
@@ -64,10 +65,12 @@ def keep_stage(model: TaskModel, strategy: Strategy) -> None:
                 setattr(model, name, None)
 
 
-def run_chunk(model: TaskModel, chunk: Chunk, batch: Batch, received: Tensor | None) -> Tensor:
+def run_chunk(model: TaskModel, chunk: Chunk, batch: Batch, received: Any) -> Tensor:
     """Hidden states [B, L, H] after the layers of a chunk, from the states before it, or from the batch."""
     states = model.embed(batch) if chunk.first else received
-    return model.run_layers(states, batch, [model.layers[str(number)] for number in chunk.layers])[0]
+    return model.run_layers(
+        states, batch, [model.layers._sub_layers[str(number)] for number in chunk.layers]
+    )[0]
 
 
 class Stage(nn.Layer):
@@ -101,7 +104,7 @@ class Pipeline:
         self.dropouts = {chunk: count_dropouts_before(model, chunk) for chunk in self.chunks}
         keep_stage(model, strategy)
         self.queues: dict[Chunk, list] = {}
-        self.precision = None
+        self.precision: Any = None
         count = strategy.pp * strategy.virtual_pp
         stages = [LayerDesc(Stage, model, self, number) for number in range(count)]
         if model.vocabulary_outputs:
@@ -120,7 +123,7 @@ class Pipeline:
             # the gradient of the shared weights twice
             model.backbone.embeddings.word_embeddings.weight.is_firstly_shared = False
         gloo.connect_ring(strategy.pp_group)
-        self.engine = fleet.distributed_model(layers)
+        self.engine: Any = fleet.distributed_model(layers)
 
     def forward_backward(self, batches: list[Batch], seeds: list[int], precision) -> None:
         """Both passes of all micro batches; gradients are those of the mean loss times the loss scale."""
@@ -182,7 +185,8 @@ def _broadcast(cls: type[ModelOutput], output: ModelOutput | None, group) -> Mod
                 shapes[row, : len(sizes) + 1] = paddle.to_tensor([len(sizes), *sizes])
     dist.broadcast(shapes, source, group=group)
     values = {}
-    for name, (axes, *sizes) in zip(cls.FIELDS, shapes.tolist(), strict=True):
+    rows: Any = shapes.tolist()
+    for name, (axes, *sizes) in zip(cls.FIELDS, rows, strict=True):
         if axes:
             values[name] = paddle.empty(sizes[:axes]) if output is None else output[name]
             dist.broadcast(values[name], source, group=group)

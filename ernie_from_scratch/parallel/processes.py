@@ -97,7 +97,7 @@ class Processes:
         tensor = paddle.to_tensor(np.array(numbers, dtype="float64"))
         with reporting_lost_processes():
             dist.all_reduce(tensor)
-        return tensor.tolist()
+        return [float(total) for total in tensor]
 
     def gather(self, value: Any) -> list[Any]:
         """`value` (anything that pickles) of every process, in the order of ranks."""

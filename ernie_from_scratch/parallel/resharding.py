@@ -25,7 +25,7 @@ def gather(network: ParallelNetwork, tensors: dict[str, Tensor]) -> dict[str, Te
         return dict(tensors)
     held: list[dict] = []
     dist.all_gather_object(
-        held, {name: (tensor.shape, tensor.dtype.name) for name, tensor in tensors.items()}
+        held, {name: (tensor.shape, str(tensor.dtype).rpartition(".")[2]) for name, tensor in tensors.items()}
     )
     names = dict.fromkeys(name for here in held for name in here)  # in order, each once
     rank, complete = dist.get_rank(), {}
@@ -39,7 +39,7 @@ def gather(network: ParallelNetwork, tensors: dict[str, Tensor]) -> dict[str, Te
                 dist.send(tensors[name], 0)
             elif rank == 0:
                 shape, dtype = held[holder][name]
-                parts.append(paddle.empty(shape, dtype=dtype.lower()))
+                parts.append(paddle.empty(shape, dtype=dtype))
                 dist.recv(parts[-1], holder)
         if rank == 0:
             complete[name] = split.merge(parts) if split else parts[0]

@@ -4,6 +4,8 @@ Stage 1 shards AdamW's moments; stage 2 the gradients too; stage 3 the encoder l
 Stage 2, offload and loss scaling are Paddle's for GPUs: no test of this project runs them.
 """
 
+from typing import Any
+
 import paddle
 from paddle.distributed import fleet
 from paddle.distributed.fleet.meta_parallel.sharding.group_sharded_utils import GroupShardedScaler
@@ -53,10 +55,10 @@ def parallel_optimizer(network: ParallelNetwork, optimizer, stage: int = 1, offl
         )
         network.shard_gradients(sharded)
         return optimizer
-    optimizer = fleet.distributed_optimizer(optimizer)
+    distributed: Any = fleet.distributed_optimizer(optimizer)
     # train_step has averaged the gradients already, since their norm is needed before the step
-    optimizer._dp_enable = optimizer._sharding_enable = False
-    return optimizer
+    distributed._dp_enable = distributed._sharding_enable = False
+    return distributed
 
 
 def parallel_scaler(scaler, strategy: Strategy, stage: int = 1):

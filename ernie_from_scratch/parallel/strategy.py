@@ -130,8 +130,9 @@ def fleet_strategy(dp, sharding, mp, pp, virtual_pp, overlap, on_cpu):
         "pp_degree": pp,
     }
     # the processes of one copy read the same rows from the loader: no need to broadcast them
-    strategy.hybrid_configs["mp_configs"].need_broadcast_data = False
-    strategy.hybrid_configs["mp_configs"].mp_async_allreduce = overlap
+    mp_configs: Any = strategy.hybrid_configs["mp_configs"]  # pyright: ignore
+    mp_configs.need_broadcast_data = False
+    mp_configs.mp_async_allreduce = overlap
     strategy.pipeline_configs = {
         # `Pipeline` sets it for each step; an interleaved pipeline does not start with less than this
         "accumulate_steps": 2 * pp if virtual_pp > 1 else 1,

@@ -9,6 +9,7 @@ B batch, L sequence, H hidden, N heads, K keys, V vocabulary, M masked positions
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import paddle
@@ -104,7 +105,7 @@ def _split_columns(parent: nn.Layer, attribute: str, name: str, strategy: Strate
 
 def _split_rows(parent: nn.Layer, attribute: str, name: str, strategy: Strategy) -> dict[str, AxisSplit]:
     complete = getattr(parent, attribute)
-    split = RowParallelLinear(*complete.weight.shape, has_bias=True, input_is_parallel=True)
+    split: Any = RowParallelLinear(*complete.weight.shape, has_bias=True, input_is_parallel=True)
     axis_split = AxisSplit(0, complete.weight.shape[0])
     _set_slice(split.weight, complete.weight, axis_split, strategy)
     split.bias.set_value(complete.bias)  # added after the sum over processes, by all of them
@@ -130,7 +131,7 @@ def _split_vocabulary(model: TaskModel, strategy: Strategy) -> dict[str, AxisSpl
     }
 
 
-def _set_slice(parameter: Tensor, complete: Tensor, split: AxisSplit, strategy: Strategy) -> None:
+def _set_slice(parameter: Any, complete: Tensor, split: AxisSplit, strategy: Strategy) -> None:
     parameter.set_value(split.split(complete.detach(), strategy.mp_rank, strategy.mp))
 
 
@@ -144,7 +145,7 @@ class SplitEmbedding(VocabParallelEmbedding):
         _set_slice(self.weight, weight, AxisSplit(0, words), strategy)
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        vectors = super().forward(input_ids)  # [B, L, H]
+        vectors: Any = super().forward(input_ids)  # [B, L, H]
         return vectors * (input_ids != self.pad_token_id).astype(vectors.dtype).unsqueeze(-1)
 
 
@@ -159,7 +160,8 @@ class SplitDecoder(TiedDecoder):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         # the identity; in backward, the sum of the gradients that the words of all processes give
-        return super().forward(mp_ops._c_identity(hidden_states, group=self.group))
+        shared: Any = mp_ops._c_identity(hidden_states, group=self.group)
+        return super().forward(shared)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """`mean_cross_entropy` of labels [M] under logits [M, V / processes], each process with its slice."""

@@ -9,23 +9,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from ernie_from_scratch.config import EncoderConfig
 from ernie_from_scratch.parallel.layer_split import stage_chunks
-
-
-class EncoderConfig(Protocol):
-    """The fields that planning needs of a configuration: those that BERT, ERNIE and ERNIE-M configurations share."""
-
-    vocab_size: int
-    hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    intermediate_size: int
-    hidden_act: str
-    hidden_dropout_prob: float
-    attention_probs_dropout_prob: float
-    max_position_embeddings: int
-    type_vocab_size: int  # 0: no token type embeddings
-    enable_recompute: bool
 
 
 @runtime_checkable

@@ -4,11 +4,16 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from ernie_from_scratch.config import ErnieConfig, UserError
+from ernie_from_scratch.config import (
+    CONFIG_CLASSES,
+    EncoderConfig,
+    ErnieConfig,
+    UserError,
+    config_class_of_file,
+)
 from ernie_from_scratch.config.base import nearest_choice
 from ernie_from_scratch.parallel.degrees import check_global_batch, check_mp_degree
 from ernie_from_scratch.parallel.layer_split import stage_chunks
-from ernie_from_scratch.planner.counts import EncoderConfig
 
 # Names of the planner only. ernie_230b is the network of PaddleNLP's examples/language_model/ernie
 # (config/ernie_230b_config_proj.json); its weights are not published, so it is not a preset of ErnieConfig. There its
@@ -24,7 +29,7 @@ PRESETS = {
 }  # fmt: skip
 
 
-def find_config(name: str) -> ErnieConfig:
+def find_config(name: str) -> EncoderConfig:
     """The configuration with this name, or that of a config.json or model folder.
 
     Raises:
@@ -32,11 +37,13 @@ def find_config(name: str) -> ErnieConfig:
     """
     if name in PRESETS:
         return ErnieConfig.from_dict(PRESETS[name])
-    if name in ErnieConfig.PRESETS:
-        return ErnieConfig.preset(name)
+    for config_class in CONFIG_CLASSES.values():
+        if name in config_class.PRESETS:
+            return config_class.preset(name)
     if Path(name).exists() or name.endswith(".json") or "/" in name:
-        return ErnieConfig.from_file(name)
-    hint = nearest_choice(name, [*PRESETS, *ErnieConfig.preset_names()])
+        return config_class_of_file(name).from_file(name)
+    presets = [preset for config_class in CONFIG_CLASSES.values() for preset in config_class.PRESETS]
+    hint = nearest_choice(name, [*PRESETS, *presets])
     raise UserError(f"unknown model: {name} (no config.json either); {hint}")
 
 

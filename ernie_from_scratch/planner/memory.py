@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from ernie_from_scratch.config import EncoderConfig
 from ernie_from_scratch.planner import counts
-from ernie_from_scratch.planner.counts import EncoderConfig
 from ernie_from_scratch.planner.job import Job, Layout
 
 GIB = 2**30

@@ -4,8 +4,8 @@ A GPU in half precision keeps other tensors (memory.py). T = rows x tokens, H hi
 N num_attention_heads, V vocab_size, L tokens of a row, M masked positions.
 """
 
+from ernie_from_scratch.config import EncoderConfig
 from ernie_from_scratch.planner import counts
-from ernie_from_scratch.planner.counts import EncoderConfig
 from ernie_from_scratch.planner.memory import Memory, stage_parameters, zero3_parameters
 
 FLOAT32 = 4  # bytes

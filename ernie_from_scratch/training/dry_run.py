@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from ernie_from_scratch.config import ErnieConfig
+from ernie_from_scratch.config import EncoderConfig
 from ernie_from_scratch.dataset.batch import token_count
-from ernie_from_scratch.dataset.pretraining_data import SPLITS, PretrainingData, Split
+from ernie_from_scratch.dataset.pretraining_data import SPLITS, PretrainingData
+from ernie_from_scratch.dataset.source import Split
 from ernie_from_scratch.parallel.degrees import check_mp_degree, check_sharding_stage
 from ernie_from_scratch.parallel.layer_split import stage_chunks
 from ernie_from_scratch.planner.job import Job, Layout
@@ -33,7 +34,7 @@ def layout_of(settings: PretrainSettings) -> Layout:
     )  # fmt: skip
 
 
-def step_memory(settings: PretrainSettings, config: ErnieConfig) -> Memory:
+def step_memory(settings: PretrainSettings, config: EncoderConfig) -> Memory:
     """The planner's `Memory` of the fullest process at the peak of an optimizer step.
 
     With --use_amp on a GPU in mixed precision, else in float32. Libraries, their buffers and memory that the allocator

@@ -3,7 +3,7 @@
 from typing import Any
 
 import paddle
-from paddle import nn
+from paddle import _C_ops, nn
 from paddle.optimizer.lr import LRScheduler
 
 
@@ -51,8 +51,8 @@ def gradient_norm(model: nn.Layer) -> float:
     """Global L2 norm of the gradients now held by `model`'s parameters, before clipping, as a float."""
     gradients = [p.grad.astype("float32") for p in model.parameters() if p.grad is not None]
     # the kernel that clipping uses: on a CPU 60 times as fast as (gradient**2).sum(), cheap enough for every step
-    squares = [paddle._C_ops.squared_l2_norm(gradient) for gradient in gradients]
-    return paddle.add_n(squares).sqrt().item() if squares else 0.0
+    squares = [_C_ops.squared_l2_norm(gradient) for gradient in gradients]
+    return float(paddle.add_n(squares).sqrt()) if squares else 0.0
 
 
 def optimizer_state(model: nn.Layer, optimizer) -> dict[str, Any]:

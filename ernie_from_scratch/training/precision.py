@@ -36,8 +36,9 @@ class Precision:
         self.enabled = settings.use_amp and not on_cpu
         if settings.use_amp and on_cpu:
             log(CPU_NOTE)
-        self.level, self.dtype = settings.fp16_opt_level, settings.amp_dtype
-        self._scaler = None
+        self.level: Any = settings.fp16_opt_level
+        self.dtype: Any = settings.amp_dtype
+        self._scaler: Any = None
         if self.enabled and self.dtype == "float16":
             self._scaler = paddle.amp.GradScaler(init_loss_scaling=settings.scale_loss)
         if self.enabled and self.level == "O2":
@@ -49,7 +50,7 @@ class Precision:
             self._scaler = wrap(self._scaler)
 
     @property
-    def product_type(self) -> str:
+    def product_type(self) -> Any:
         """The number type that matrix products are computed in."""
         return self.dtype if self.enabled else "float32"
 

@@ -55,7 +55,7 @@ def pretrain(settings: PretrainSettings, quiet: bool = False) -> TrainResult:
 def start_strategy(settings: TrainSettings) -> Strategy:
     """Start Fleet with the degrees of the settings; UserError where they can't run on this device."""
     strategy = Strategy.start(
-        settings.dp_degree,
+        settings.dp_degree or 1,
         settings.sharding_degree,
         settings.mp_degree,
         settings.pp_degree,
@@ -128,7 +128,7 @@ def build_source(
         short_seq_prob=settings.short_seq_prob,
         seed=settings.seed,
         mask_schedule=read_schedule(
-            settings.mask_schedule, settings.max_steps, samples_per_step=settings.global_batch_size
+            settings.mask_schedule, settings.max_steps, samples_per_step=settings.rows_per_step
         ),
         favor_longer_ngram=settings.favor_longer_ngram,
         replace_per=settings.replace_per,
@@ -180,7 +180,7 @@ def build_model(settings: PretrainSettings, vocabulary: Vocabulary) -> TaskModel
         config = config_class.preset(settings.config_name, vocab_size=len(vocabulary), **switches)
         origin = settings.config_name
     else:
-        origin = name or settings.ernie_config_file
+        origin = str(name or settings.ernie_config_file)
         config = config_class.from_dict({**config_class.from_file(origin).to_dict(), **switches})
     check_fits(settings, config, vocabulary, origin)
     return model_class(config)

@@ -8,7 +8,7 @@ are those of PaddleNLP's ernie-1.0 scripts.
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from ernie_from_scratch.config import UserError
+from ernie_from_scratch.config import CONFIG_CLASSES, UserError
 from ernie_from_scratch.parallel.degrees import check_layout
 from ernie_from_scratch.utils.settings import REQUIRED, Settings, option, option_of
 
@@ -167,9 +167,14 @@ class TrainSettings(Settings):
         return self.micro_batch_size * (self.dp_degree or 1) * self.sharding_degree
 
     @property
+    def rows_per_step(self) -> int:
+        """Rows of one optimizer step: global_batch_size, after `check`."""
+        return self.global_batch_size or self.rows_per_pass
+
+    @property
     def accumulation(self) -> int:
         """Micro batches whose gradients each process adds up for one optimizer step."""
-        return (self.global_batch_size or self.rows_per_pass) // self.rows_per_pass
+        return self.rows_per_step // self.rows_per_pass
 
     @property
     def warmup_steps(self) -> int:
@@ -190,7 +195,7 @@ class PretrainSettings(TrainSettings):
         "prefix of a prepared corpus, a folder of them, or 'weight prefix weight prefix'",
         path=True,
     )
-    model_type: str = option("ernie", "family of the network", choices=("ernie",))
+    model_type: str = option("ernie", f"family of the network: {', '.join(CONFIG_CLASSES)}")
     continue_training: bool | None = option(
         None, "false: take only the configuration of --model_name_or_path, and start from random weights"
     )

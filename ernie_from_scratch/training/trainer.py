@@ -104,7 +104,7 @@ class Trainer:
             model, self.schedule, settings.weight_decay, settings.grad_clip, beta2=settings.adam_beta2
         )
         self.precision = Precision(settings, model, optimizer, log=self.progress.log_line)
-        self.optimizer = parallel_optimizer(
+        self.optimizer: Any = parallel_optimizer(
             self.network, optimizer, settings.sharding_stage, settings.offload
         )
         self.precision.wrap_scaler(
@@ -162,7 +162,7 @@ class Trainer:
         loader = BatchLoader(
             self.source["train"],
             settings.micro_batch_size,
-            start_sample=self.step * settings.global_batch_size,
+            start_sample=self.step * settings.rows_per_step,
             rank=self.strategy.data_rank,
             world_size=self.strategy.data_world,
             num_workers=settings.num_workers,
@@ -182,7 +182,7 @@ class Trainer:
                     with speed.paused():
                         self._evaluate()
                 due = self.step % settings.checkpoint_steps == 0 or self.step % settings.save_steps == 0
-                if due or (evaluated and self.evaluator.state()):
+                if due or (evaluated and self.evaluator and self.evaluator.state()):
                     self.save()
             if self.step > start:
                 self.save()
@@ -196,7 +196,7 @@ class Trainer:
         """
         with reporting_lost_processes():
             losses, tokens = self.network.train_step(batches, self.seeds(len(batches)), self.precision)
-        return losses.tolist(), tokens
+        return [float(loss) for loss in losses], tokens
 
     def micro_batch_numbers(self, count: int) -> list[int]:
         """Numbers of this process's `count` micro batches among those that all processes read in a step."""
@@ -236,7 +236,7 @@ class Trainer:
     def _log(self, row: dict[str, Any], speed: Speed) -> None:
         """A metrics row and a log line about the newest step, with the speed since the last ones."""
         steps, tokens, flops = speed.since_last(self.step)
-        row |= dict(tokens=self.tokens, samples_per_second=steps * self.settings.global_batch_size)
+        row |= dict(tokens=self.tokens, samples_per_second=steps * self.settings.rows_per_step)
         row |= dict(tokens_per_second=tokens, mfu=flops / self.peak)
         if self.precision.scaling:
             row |= dict(loss_scale=self.precision.loss_scale, skipped_steps=self.skipped)
@@ -265,7 +265,7 @@ class Trainer:
         )
 
     def _evaluate(self) -> None:
-        for name, row in self.evaluator.evaluate(self):
+        for name, row in self.evaluator.evaluate(self) if self.evaluator else ():
             if self.metrics:
                 self.metrics.append(step=self.step, eval=name, **row)
             scores = ", ".join(f"{key}: {value:.4f}" for key, value in row.items())

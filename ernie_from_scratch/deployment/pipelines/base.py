@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ernie_from_scratch.config import ModelConfig, UserError
+from ernie_from_scratch.config import EncoderConfig, UserError
 from ernie_from_scratch.deployment.backends.base import Backend
 from ernie_from_scratch.deployment.backends.registry import load_backend
 from ernie_from_scratch.deployment.folders import find_task, read_config
@@ -27,7 +27,7 @@ class Pipeline(ABC):
     labels: Sequence[str] = ()
 
     def __init__(
-        self, backend: Backend, tokenizer: Any, config: ModelConfig, max_seq_len: int, batch_size: int
+        self, backend: Backend, tokenizer: Any, config: EncoderConfig, max_seq_len: int, batch_size: int
     ):
         self.backend, self.tokenizer, self.config = backend, tokenizer, config
         self.max_seq_len, self.batch_size = max_seq_len, batch_size

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from ernie_from_scratch.config import ModelConfig
+from ernie_from_scratch.config import EncoderConfig
 from ernie_from_scratch.dataset.batch import Batch
 
 Features = list[dict[str, Any]]
@@ -80,12 +80,12 @@ class Task(ABC):
         return {"num_labels": len(self.labels), "id2label": dict(enumerate(self.labels))}
 
     @classmethod
-    def from_config(cls, config: ModelConfig) -> "Task":
+    def from_config(cls, config: EncoderConfig) -> "Task":
         """The task as the config of a fine-tuned model describes it."""
         return cls(labels_of(config))
 
 
-def labels_of(config: ModelConfig) -> list[str]:
+def labels_of(config: EncoderConfig) -> list[str]:
     """Label names of a config; "0", "1", ... when it names none."""
     names = config.id2label or {}
     return [str(names.get(number, number)) for number in range(config.num_labels)]

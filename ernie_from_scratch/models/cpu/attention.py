@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import paddle
 import paddle.nn.functional as F
-from paddle import Tensor
+from paddle import Tensor, _C_ops
 from paddle.autograd import PyLayer
 
 
@@ -42,9 +42,7 @@ class _Attention(PyLayer):
         query, key, value, weights = ctx.saved_tensor()
         grad_value = paddle.matmul(ctx.dropout(weights), grad, transpose_x=True)  # [B, N, K, D]
         grad_weights = ctx.dropout(paddle.matmul(grad, value, transpose_y=True))  # [B, N, L, K]
-        grad_scores = paddle._C_ops.softmax_grad(
-            weights, grad_weights, -1
-        )  # weights * (grad - sum(weights * grad))
+        grad_scores = _C_ops.softmax_grad(weights, grad_weights, -1)  # weights * (grad - sum(weights * grad))
         grad_query = paddle.matmul(grad_scores, key)  # [B, N, L, D]
         grad_key = paddle.matmul(grad_scores, query, transpose_x=True)  # [B, N, K, D]
         return (grad_query, grad_key, grad_value) + ((None,) if ctx.has_mask else ())

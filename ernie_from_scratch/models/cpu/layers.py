@@ -9,7 +9,8 @@ T rows (all leading axes flattened), I input features, O output features, H feat
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import paddle
@@ -42,7 +43,7 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tenso
     return _LayerNorm.apply(x, weight, bias, epsilon)
 
 
-def dropout(x: Tensor, mask: "DropoutMask") -> Tensor:
+def dropout(x: Tensor, mask: Callable[[Tensor], Tensor]) -> Tensor:
     """x of any shape with the mask applied, in forward and backward."""
     return _Dropout.apply(x, mask)
 
@@ -104,7 +105,7 @@ class _LayerNorm(PyLayer):
 
 def random_bits(shape: Sequence[int]) -> np.ndarray:
     """Sixteen random bits for each element, as uint16 of this shape; paddle.seed governs them."""
-    seed = paddle.randint(0, 2**31 - 1, [2]).tolist()  # drawn from Paddle's generator
+    seed: Any = paddle.randint(0, 2**31 - 1, [2]).tolist()  # drawn from Paddle's generator
     size = math.prod(shape)
     return np.random.SFC64(seed).random_raw(-(-size // 4)).view(np.uint16)[:size].reshape(shape)
 
@@ -118,7 +119,8 @@ class DropoutMask:
         self.scale = 2**16 / (2**16 - threshold)
 
     def __call__(self, x: Tensor) -> Tensor:
-        keep = from_dlpack(self.keep.astype(np.float32))  # the same memory as a tensor
+        keep: Any = self.keep.astype(np.float32)  # [...], one float for each element
+        keep = from_dlpack(keep)  # the same memory as a tensor
         return (x * keep).scale_(self.scale)
 
 

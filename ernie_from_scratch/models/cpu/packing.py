@@ -44,7 +44,9 @@ class Packing:
         )  # in an empty position token 0, which nobody sees
         token_of[filled] = np.arange(len(filled))
         same_row = source_rows[:, None, :] == source_rows[:, :, None]  # [R, P, P]
-        self.mask = additive_mask(paddle.to_tensor(same_row), dtype)  # [R, 1, P, P]
+        mask = additive_mask(paddle.to_tensor(same_row), dtype)  # [R, 1, P, P]
+        assert mask is not None  # it is, for two axes only
+        self.mask = mask
         self.token_of = paddle.to_tensor(token_of)  # [R * P], among T
         self.filled = paddle.to_tensor(filled)  # [T], among R * P
         batch_positions = np.concatenate([rows[number] for row in packed for number in row])

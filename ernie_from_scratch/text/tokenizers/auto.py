@@ -1,13 +1,13 @@
 """The tokenizer of a model folder, whatever its family."""
 
-from pathlib import Path
+import os
 from typing import Any
 
 from ernie_from_scratch.models.registry import family_of_folder
 from ernie_from_scratch.utils.imports import load_object
 
 
-def load_tokenizer(folder: str | Path) -> Any:
+def load_tokenizer(folder: str | os.PathLike) -> Any:
     """The tokenizer saved in a model or export folder, of the class of its family.
 
     Raises:
