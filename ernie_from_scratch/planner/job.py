@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.config.base import nearest_choice
-from ernie_from_scratch.parallel.degrees import check_global_batch, check_mp_degree
+from ernie_from_scratch.parallel.degrees import Degrees, check_global_batch, check_mp_degree
 from ernie_from_scratch.parallel.layer_split import stage_chunks
 from ernie_from_scratch.planner.counts import EncoderConfig
 
@@ -99,8 +99,7 @@ class Layout:
     offload: bool = False
 
     @property
-    def degrees(self) -> tuple[int, int, int, int]:
-        """dp, sharding, mp, pp."""
+    def degrees(self) -> Degrees:
         return self.dp_degree, self.sharding_degree, self.mp_degree, self.pp_degree
 
     @property

@@ -78,7 +78,7 @@ def dry_run(settings: PretrainSettings, processes: int | None = None) -> Iterato
     if settings.device:
         select_device(settings.device)
     layout, on_cpu = layout_of(settings), paddle.get_device() == "cpu"
-    check_sharding_stage(layout.sharding_stage, layout.offload, *layout.degrees, on_cpu)
+    check_sharding_stage(layout.sharding_stage, layout.offload, layout.degrees, on_cpu)
     prefixes = corpus_prefixes(settings.input_dir)
     vocabulary = load_vocabulary(settings, prefixes)
     data = build_data(settings, prefixes, vocabulary)
@@ -119,7 +119,6 @@ def dry_run(settings: PretrainSettings, processes: int | None = None) -> Iterato
 
 
 def _fill(data: PretrainingData) -> str:
-    """Means over the first samples."""
     batch = data["train"].batch(np.arange(min(256, len(data["train"]))))
     rows = len(batch["input_ids"])
     tokens, masked = real_tokens(batch) / rows, len(batch["masked_positions"]) / rows
