@@ -79,9 +79,9 @@ def test_started_by_the_launcher(monkeypatch):
 
 
 def test_a_product_that_fits_and_one_that_does_not():
-    check_product(2, 3, 4, 5, available=120, advice="")
+    check_product((2, 3, 4, 5), 120, advice="")
     with pytest.raises(UserError, match="--pp_degree 1 asks for 1 GPU and there are 8; change one$"):
-        check_product(1, 1, 1, 1, available=8, advice="change one", unit="GPU")
+        check_product((1, 1, 1, 1), 8, "change one", unit="GPU")
 
 
 def test_tensor_parallel_needs_divisible_heads_and_feed_forward():
@@ -109,7 +109,7 @@ def test_tensor_parallel_needs_divisible_heads_and_feed_forward():
 )
 def test_sharding_stages_with_the_wrong_degrees(stage, offload, degrees, message):
     with pytest.raises(UserError, match=message):
-        check_sharding_stage(stage, offload, *degrees, on_cpu=False)
+        check_sharding_stage(stage, offload, degrees, on_cpu=False)
 
 
 def test_sharding_stages_on_gpus_and_on_a_cpu():
@@ -118,7 +118,7 @@ def test_sharding_stages_on_gpus_and_on_a_cpu():
         (2, True, (1, 4, 1, 1)),
         (3, False, (2, 2, 1, 1)),
     ):
-        check_sharding_stage(stage, offload, *degrees, on_cpu=False)
-    check_sharding_stage(3, False, 2, 2, 1, 1, on_cpu=True)
+        check_sharding_stage(stage, offload, degrees, on_cpu=False)
+    check_sharding_stage(3, False, (2, 2, 1, 1), on_cpu=True)
     with pytest.raises(UserError, match="on GPUs only; on a CPU use --sharding_stage 1 or 3"):
-        check_sharding_stage(2, False, 1, 4, 1, 1, on_cpu=True)
+        check_sharding_stage(2, False, (1, 4, 1, 1), on_cpu=True)

@@ -78,11 +78,7 @@ def _stacks(ax, memories, limit, title, theme):
 
 
 def _seconds(ax, plan, theme):
-    parts = {
-        field.name.replace("_", " "): getattr(plan.time, field.name)
-        for field in dataclasses.fields(plan.time)
-        if field.name != "messages"
-    }
+    parts = {name.replace("_", " "): seconds for name, seconds in plan.time.parts.items()}
     ax.grid(False)
     ax.barh(range(0, -len(parts), -1), parts.values(), height=0.7, color=theme.series[4])
     for row, seconds in enumerate(parts.values()):

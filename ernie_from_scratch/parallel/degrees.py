@@ -4,11 +4,12 @@ The training settings, `Strategy.start`, tensor parallel, the optimizer and the 
 raises UserError: one line with the values that were found and those that would work.
 """
 
+import math
 from typing import Protocol
 
 from ernie_from_scratch.config import UserError
 
-DEGREES = ("dp_degree", "sharding_degree", "mp_degree", "pp_degree")
+Degrees = tuple[int, int, int, int]  # dp, sharding, mp, pp
 
 
 class RunLayout(Protocol):
@@ -58,20 +59,19 @@ def check_layout(settings: RunLayout, processes: int | None = None) -> None:
         )
         if batch % micro == 0:
             advice += f"; --global_batch_size {batch} stays, as {batch // micro} micro batches"
-    check_product(dp, sharding, mp, pp, processes, advice)
+    check_product((dp, sharding, mp, pp), processes, advice)
     check_interleaving(pp, settings.virtual_pp_degree, settings.accumulation, micro * dp * sharding)
 
 
-def check_product(
-    dp: int, sharding: int, mp: int, pp: int, available: int, advice: str, unit: str = "process"
-) -> None:
+def check_product(degrees: Degrees, available: int, advice: str, unit: str = "process") -> None:
     """UserError with `advice` unless the product of the degrees is the number of processes (or GPUs) available."""
-    product = dp * sharding * mp * pp
+    product = math.prod(degrees)
     if product != available:
-        degrees = " x ".join(f"--{name} {n}" for name, n in zip(DEGREES, (dp, sharding, mp, pp), strict=True))
+        names = ("dp_degree", "sharding_degree", "mp_degree", "pp_degree")
+        flags = " x ".join(f"--{name} {degree}" for name, degree in zip(names, degrees, strict=True))
         units = {"process": "processes", "GPU": "GPUs"}[unit] if product > 1 else unit
         there = "there is 1" if available == 1 else f"there are {available}"
-        raise UserError(f"{degrees} asks for {product} {units} and {there}; {advice}")
+        raise UserError(f"{flags} asks for {product} {units} and {there}; {advice}")
 
 
 def check_global_batch(global_batch_size: int, micro_batch_size: int, dp: int, sharding: int) -> None:
@@ -87,11 +87,9 @@ def check_global_batch(global_batch_size: int, micro_batch_size: int, dp: int, s
 
 
 def check_interleaving(pp: int, virtual_pp: int, micro_batches: int, rows_per_micro_step: int) -> None:
-    """UserError unless Fleet's schedule can run an interleaved pipeline (`virtual_pp` above 1).
+    """UserError unless Fleet's schedule can interleave the chunks of a pipeline (`virtual_pp` above 1).
 
-    Args:
-        micro_batches: of one optimizer step, on each pipeline.
-        rows_per_micro_step: rows of one micro batch of all pipelines together.
+    `micro_batches` of a step on each pipeline; `rows_per_micro_step` of one micro batch on all pipelines.
     """
     if virtual_pp == 1:
         return
@@ -120,9 +118,7 @@ def check_mp_degree(num_attention_heads: int, intermediate_size: int, mp_degree:
         )
 
 
-def check_sharding_stage(
-    stage: int, offload: bool, dp: int, sharding: int, mp: int, pp: int, on_cpu: bool
-) -> None:
+def check_sharding_stage(stage: int, offload: bool, degrees: Degrees, on_cpu: bool) -> None:
     """UserError unless the sharding stage (1, 2 or 3), with or without offload, runs with these degrees on this device.
 
     Stage 2 and offload are Paddle's and need GPUs.
@@ -134,6 +130,7 @@ def check_sharding_stage(
         raise UserError(f"{flags}: optimizer state can be kept in host memory with --sharding_stage 2 only")
     if stage == 2 and on_cpu:
         raise UserError(f"{flags}: Paddle runs it on GPUs only; on a CPU use --sharding_stage 1 or 3")
+    dp, sharding, mp, pp = degrees
     found = f"found dp_degree {dp}, sharding_degree {sharding}, mp_degree {mp}, pp_degree {pp}"
     if sharding == 1:
         raise UserError(f"{flags} needs a --sharding_degree above 1; {found}")

@@ -28,8 +28,8 @@ def check_sharding(strategy: Strategy, stage: int, offload: bool = False) -> Non
     Raises:
         UserError: in one line.
     """
-    on_cpu = paddle.get_device() == "cpu"
-    check_sharding_stage(stage, offload, strategy.dp, strategy.sharding, strategy.mp, strategy.pp, on_cpu)
+    degrees = (strategy.dp, strategy.sharding, strategy.mp, strategy.pp)
+    check_sharding_stage(stage, offload, degrees, on_cpu=paddle.get_device() == "cpu")
 
 
 def parallel_optimizer(network: ParallelNetwork, optimizer, stage: int = 1, offload: bool = False):

@@ -65,7 +65,7 @@ class Strategy:
         """
         product = dp * sharding * mp * pp
         advice = f"start {product}, or change a degree"
-        check_product(dp, sharding, mp, pp, dist.get_world_size(), advice)
+        check_product((dp, sharding, mp, pp), dist.get_world_size(), advice)
         on_cpu = paddle.get_device() == "cpu"
         if overlap and on_cpu:
             raise UserError("overlap: Paddle exchanges beside computing on GPUs only; leave it out on a CPU")

@@ -12,7 +12,7 @@ from ernie_from_scratch.config import (
     config_class_of_file,
 )
 from ernie_from_scratch.config.base import nearest_choice
-from ernie_from_scratch.parallel.degrees import check_global_batch, check_mp_degree
+from ernie_from_scratch.parallel.degrees import Degrees, check_global_batch, check_mp_degree
 from ernie_from_scratch.parallel.layer_split import stage_chunks
 
 # Names of the planner only. ernie_230b is the network of PaddleNLP's examples/language_model/ernie
@@ -106,8 +106,7 @@ class Layout:
     offload: bool = False
 
     @property
-    def degrees(self) -> tuple[int, int, int, int]:
-        """dp, sharding, mp, pp."""
+    def degrees(self) -> Degrees:
         return self.dp_degree, self.sharding_degree, self.mp_degree, self.pp_degree
 
     @property

@@ -11,14 +11,7 @@ from ernie_from_scratch.parallel.degrees import check_product, check_sharding_st
 from ernie_from_scratch.planner.counts import full_batch_flops
 from ernie_from_scratch.planner.hardware import Cluster
 from ernie_from_scratch.planner.job import Job, Layout, divisors
-from ernie_from_scratch.planner.memory import (
-    GIB,
-    RESERVED,
-    Memory,
-    fullest_stage,
-    host_memory,
-    stage_memory,
-)
+from ernie_from_scratch.planner.memory import GIB, RESERVED, Memory, fullest_stage, host_memory, stage_memory
 from ernie_from_scratch.planner.step_time import StepTime, step_time
 
 LARGEST_MICRO_BATCH = 64
@@ -95,14 +88,14 @@ class Plan:
         if best is None or best is self:
             return "fastest that fits"
         slower = self.step_seconds / best.step_seconds - 1
-        more = {name: getattr(self.time, name) - getattr(best.time, name) for name in PART_NAMES}
+        more = {name: self.time.parts[name] - best.time.parts[name] for name in PART_NAMES}
         worst = max(more, key=lambda name: more[name])
         rest = sum(more.values()) - more[worst]
         return f"{slower:.1%} slower: {PART_NAMES[worst]} {more[worst]:+.3g} s, the rest {rest:+.3g} s"
 
     def _memory_excess(self) -> str:
         stage, memory = self.fullest
-        parts = {field.name: getattr(memory, field.name) / GIB for field in dataclasses.fields(memory)}
+        parts = {name: size / GIB for name, size in vars(memory).items()}
         named = ", ".join(f"{name} {size:.1f}" for name, size in parts.items() if size >= 0.05)
         over = f"{self.memory_gib - self.available_gib:.1f} GiB too much on stage {stage}"
         return f"{over}: {named} make {self.memory_gib:.1f} of {self.available_gib:.1f}"
@@ -114,20 +107,15 @@ class Plan:
             known = dict.fromkeys(("memory_gib", "step_seconds", "tokens_per_second", "mfu"))
             return layout | known | {"feasible": False, "reason": self.invalid_reason}
         stage, memory = self.fullest
-        seconds = {
-            field.name: getattr(self.time, field.name)
-            for field in dataclasses.fields(StepTime)
-            if field.name != "messages"
-        }
         return layout | {
             "memory_gib": self.memory_gib,
             "available_gib": self.available_gib,
             "fullest_stage": stage,
-            "memory_parts_gib": {name: size / GIB for name, size in dataclasses.asdict(memory).items()},
+            "memory_parts_gib": {name: size / GIB for name, size in vars(memory).items()},
             "host_memory_gib": host_memory(self.job, self.layout) / GIB,
             "micro_batches": self.layout.micro_batches(self.job),
             "step_seconds": self.step_seconds,
-            "seconds": seconds,
+            "seconds": self.time.parts,
             "messages": [dataclasses.asdict(message) for message in self.time.messages],
             "tokens_per_second": self.tokens_per_second,
             "mfu": self.mfu,
@@ -193,7 +181,7 @@ def best_variant(job: Job, cluster: Cluster, layout: Layout) -> Plan:
 
 def _allows_stage(layout: Layout, sharding_stage: int) -> bool:
     try:
-        check_sharding_stage(sharding_stage, False, *layout.degrees, on_cpu=False)
+        check_sharding_stage(sharding_stage, False, layout.degrees, on_cpu=False)
     except UserError:
         return False
     return True
@@ -233,7 +221,7 @@ def one_plan(job: Job, cluster: Cluster, layout: Layout) -> Plan:
     Raises:
         UserError: the product of its degrees is not the number of GPUs.
     """
-    check_product(*layout.degrees, available=cluster.gpus, advice="change one of them", unit="GPU")
+    check_product(layout.degrees, cluster.gpus, "change one of them", unit="GPU")
     return Plan(job, cluster, layout, layout.invalid_reason(job))
 
 

@@ -54,11 +54,13 @@ class StepTime:
     messages: tuple[Message, ...]
 
     @property
+    def parts(self) -> dict[str, float]:
+        """Seconds by the name of the part."""
+        return {name: value for name, value in vars(self).items() if name != "messages"}
+
+    @property
     def total(self) -> float:
-        return (
-            self.compute + self.recompute + self.tensor_parallel + self.pipeline + self.bubble
-            + self.synchronization + self.optimizer
-        )  # fmt: skip
+        return sum(self.parts.values())
 
 
 def matmul_speed(gpu: Gpu, precision: str, tokens: float) -> float:

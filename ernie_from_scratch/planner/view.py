@@ -1,7 +1,6 @@
 """Plans in the terminal: the best ones, the first one in detail, and why the others are impossible."""
 
 import dataclasses
-from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -16,13 +15,7 @@ DEGREES = (("dp", "dp_degree"), ("sharding", "sharding_degree"), ("mp", "mp_degr
            ("micro batch", "micro_batch_size"))  # fmt: skip
 
 
-def show(
-    plans: Sequence[Plan],
-    console: Console,
-    top: int = 10,
-    tokens: float | None = None,
-    price: float | None = None,
-) -> None:
+def show(plans: list[Plan], console: Console, top: int, tokens: float | None, price: float | None) -> None:
     """Print the `top` best of `plans` (best first), details of the first one, and as many of those that do not fit."""
     job, cluster = plans[0].job, plans[0].cluster
     console.print(heading(job, cluster), soft_wrap=True)
@@ -92,8 +85,8 @@ def memory_by_stage(plan: Plan) -> Table:
     both = [dataclasses.replace(plan.layout, recompute=again) for again in (True, False)]
     rows = []
     for stage, memory in enumerate(plan.stages()):
-        sizes = [getattr(memory, field.name) for field in dataclasses.fields(memory)]
-        sizes += [memory.total, *(stage_activations(plan.job, layout, stage) for layout in both)]
+        sizes = [*vars(memory).values(), memory.total]
+        sizes += [*(stage_activations(plan.job, layout, stage) for layout in both)]
         rows.append([f"{size / GIB:.2f}" for size in sizes])
     for first, last, row in runs(rows):
         table.add_row(str(first) if first == last else f"{first} to {last}", *row)
@@ -117,11 +110,9 @@ def runs(rows: list[list[str]], most: int = 12) -> list[tuple[int, int, list[str
 
 def _seconds(plan: Plan) -> Table:
     table = _table("\nSeconds of a step", "part", "seconds", "share")
-    for field in dataclasses.fields(plan.time):
-        seconds = getattr(plan.time, field.name)
-        if field.name != "messages" and seconds:
-            share = f"{seconds / plan.step_seconds:.1%}"
-            table.add_row(field.name.replace("_", " "), f"{seconds:.4g}", share)
+    for name, seconds in plan.time.parts.items():
+        if seconds:
+            table.add_row(name.replace("_", " "), f"{seconds:.4g}", f"{seconds / plan.step_seconds:.1%}")
     return table
 
 

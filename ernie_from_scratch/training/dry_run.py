@@ -79,7 +79,7 @@ def dry_run(settings: PretrainSettings, processes: int | None = None) -> Iterato
     if settings.device:
         select_device(settings.device)
     layout, on_cpu = layout_of(settings), paddle.get_device() == "cpu"
-    check_sharding_stage(layout.sharding_stage, layout.offload, *layout.degrees, on_cpu)
+    check_sharding_stage(layout.sharding_stage, layout.offload, layout.degrees, on_cpu)
     prefixes = corpus_prefixes(settings.input_dir)
     vocabulary = load_vocabulary(settings, prefixes)
     data = build_source(settings, prefixes, vocabulary)
@@ -120,7 +120,6 @@ def dry_run(settings: PretrainSettings, processes: int | None = None) -> Iterato
 
 
 def _fill(data: PretrainingData) -> str:
-    """Means over the first samples."""
     batch = data["train"].batch(np.arange(min(256, len(data["train"]))))
     rows = len(batch["input_ids"])
     tokens, masked = token_count(batch) / rows, len(batch["masked_positions"]) / rows
