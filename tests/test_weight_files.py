@@ -145,7 +145,7 @@ def test_sharded_safetensors(tmp_path):
     from safetensors.numpy import save_file
 
     model = build(efs.ErnieModel)
-    tensors = to_huggingface(model.numpy_weights())
+    tensors = to_huggingface(model.numpy_weights(), "ernie")
     model.config.save(tmp_path)
     names = sorted(tensors)
     shards = {"model-1.safetensors": names[:7], "model-2.safetensors": names[7:]}

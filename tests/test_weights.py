@@ -112,9 +112,9 @@ def test_older_names_and_half_precision(tmp_path):
 @pytest.mark.parametrize("cls", CLASSES)
 def test_huggingface_names_go_there_and_back(cls):
     tensors = build(cls).numpy_weights()
-    there = to_huggingface(tensors, question_answering=cls is efs.ErnieForQuestionAnswering)
+    there = to_huggingface(tensors, "ernie", question_answering=cls is efs.ErnieForQuestionAnswering)
     assert not any(name in there for name in tensors if "layer_norm" in name or "layers." in name)
-    back = from_huggingface(there)
+    back = from_huggingface(there, "ernie")
     tied = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
     assert set(back) == set(tensors) - tied
     assert all((back[name] == tensors[name]).all() for name in back)
@@ -122,7 +122,7 @@ def test_huggingface_names_go_there_and_back(cls):
 
 def test_names_of_a_tensorflow_ancestor():
     found = from_huggingface(
-        {"ernie.embeddings.LayerNorm.gamma": np.ones(3), "ernie.embeddings.position_ids": np.ones(2)}
+        {"ernie.embeddings.LayerNorm.gamma": np.ones(3), "ernie.embeddings.position_ids": np.ones(2)}, "ernie"
     )
     assert list(found) == ["ernie.embeddings.layer_norm.weight"]
 

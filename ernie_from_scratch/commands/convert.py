@@ -39,11 +39,11 @@ def run(args):
     source, output, difference = convert(
         settings.model,
         settings.output,
-        "paddlenlp" if settings.to == "dynamic" else settings.to,
+        settings.to,
         settings.model_config,
     )
-    for what, side in (("read", source), ("wrote", output)):
-        print(f"{what:6}{side.folder}: {side.architecture}, {side.layout} layout, run by {side.runner}")
-    aside = f"; left aside, not of the network: {name_some(source.aside, 3)}" if source.aside else ""
-    print(f"{source.tensors} tensors taken over{aside}")
+    for what, model in (("read", source), ("wrote", output)):
+        print(f"{what:6}{model.folder}: {model.architecture}, {model.layout} layout, run by {model.toolkit}")
+    skipped = f"; skipped, not part of the network: {name_some(source.skipped, 3)}" if source.skipped else ""
+    print(f"{source.converted} tensors converted{skipped}")
     print(f"largest difference of their outputs: {difference:.1e}")

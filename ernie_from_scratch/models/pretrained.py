@@ -49,7 +49,9 @@ class PretrainedModel(nn.Layer):
             config.id2label = None
         model = cls(cls.config_class.from_dict({**config.to_dict(), **overrides}))
         tensors = read_weights(path)
-        model.load_weights(from_huggingface(tensors) if is_huggingface(tensors) else tensors, path)
+        if is_huggingface(tensors, cls.base_name):
+            tensors = from_huggingface(tensors, cls.base_name)
+        model.load_weights(tensors, path)
         return model
 
     def save_pretrained(self, folder, safetensors=False, vocab_file=None, weights=None):

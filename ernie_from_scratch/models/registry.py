@@ -65,22 +65,33 @@ def find_family(model_type: str) -> ModelFamily:
     return FAMILIES[model_type]
 
 
+def family_of_preset(name: str) -> ModelFamily | None:
+    """The family that has a preset of this name, or None."""
+    return next((f for f in FAMILIES.values() if name in f.config_class.preset_names()), None)
+
+
 def family_of_folder(folder: str | Path) -> ModelFamily:
-    """The family that config.json of a model folder names; ERNIE where it names none or is missing."""
-    path = Path(folder) / "config.json"
+    """The family that config.json of a model folder (or the file itself) names; ERNIE where it names none.
+
+    Raises:
+        UserError: an unknown family, or a file that is not JSON.
+    """
+    path = Path(folder) / "config.json" if Path(folder).is_dir() else Path(folder)
     try:
         values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError as error:
         raise UserError(f"not JSON: {path}; {error}") from error
-    named = values.get("model_type", DEFAULT_MODEL_TYPE) if isinstance(values, dict) else DEFAULT_MODEL_TYPE
-    return find_family(named)
+    named = values.get("model_type") if isinstance(values, dict) else None
+    try:
+        return find_family(named or DEFAULT_MODEL_TYPE)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def head_of_architecture(name: str) -> tuple[ModelFamily, str] | None:
-    """Family and head of a class name as config.json holds it (also Hugging Face's ...ForPreTraining), or None."""
-    name = name.replace("ForPreTraining", "ForPretraining")
+    """The family and head of a class that config.json names (Hugging Face writes ForPreTraining), or None."""
     for family in FAMILIES.values():
         for head, network in family.heads.items():
-            if network.__name__ == name:
+            if network.__name__.lower() == name.lower():
                 return family, head
     return None
