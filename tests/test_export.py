@@ -5,17 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from deployment_helpers import TOKENS, write_model
+from deployment_helpers import TOKENS, tiny_config, tiny_vocabulary, write_model
 
 import ernie_from_scratch as efs
 from ernie_from_scratch.commands.main import main
-from ernie_from_scratch.config import UserError
+from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.deployment import export as export_module
 from ernie_from_scratch.deployment.backends.paddle_dynamic import PaddleBackend
 from ernie_from_scratch.deployment.backends.registry import BACKENDS, EXPORT_FORMATS, load_backend
 from ernie_from_scratch.deployment.export import export, max_difference, random_inputs
 from ernie_from_scratch.deployment.folders import read_config
 from ernie_from_scratch.deployment.tasks import TASKS, get_task
+from ernie_from_scratch.models import ErnieForPretraining, ErnieModel, registry
+from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 
 LABELS = {0: "差评", 1: "好评"}
 CLASSIFICATION = get_task("text-classification")
@@ -238,3 +240,32 @@ def test_export_command_says_where_and_how_close(folders, tmp_path, capfd):
     )
     out, err = capfd.readouterr()
     assert out == "" and f"{Path(tmp_path) / 'out'}: fill-mask, onnx" in err and "at most" in err
+
+
+class OtherConfig(ErnieConfig):
+    MODEL_TYPE = "other"
+
+
+class OtherForPretraining(ErnieForPretraining):
+    config_class = OtherConfig
+
+
+def test_another_model_family_is_one_entry_of_the_registry(tmp_path, monkeypatch):
+    """It has no masked LM network, so that its pretraining network, with two outputs, fills the masks."""
+    family = registry.ModelFamily(
+        model_type="other",
+        config_class=OtherConfig,
+        backbone=ErnieModel,
+        heads={"pretraining": OtherForPretraining},
+        tokenizer="ernie_from_scratch.text.tokenizers.wordpiece:ErnieTokenizer",
+    )
+    monkeypatch.setitem(registry.FAMILIES, "other", family)
+    network = OtherForPretraining(OtherConfig(**tiny_config().to_dict()))
+    network.save_pretrained(tmp_path / "model")
+    ErnieTokenizer(tiny_vocabulary()).save_pretrained(tmp_path / "model")
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["model_type"] == "other"
+    expected = efs.pipeline(model=tmp_path / "model")("[MASK]是我的车。", top_k=3)
+    for format in EXPORT_FORMATS:
+        assert export(tmp_path / "model", tmp_path / format, format, quiet=True)["task"] == "fill-mask"
+        found = efs.pipeline(model=tmp_path / format)("[MASK]是我的车。", top_k=3)
+        assert [answer["token_str"] for answer in found] == [answer["token_str"] for answer in expected]

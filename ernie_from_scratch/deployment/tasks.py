@@ -5,7 +5,7 @@ A new task is one entry here and one file in pipelines/. Importing this module i
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.utils.imports import load_object
@@ -26,7 +26,7 @@ class TensorSpec:
 
     name: str
     shape: tuple[str, ...]
-    dtype: str
+    dtype: Literal["int64", "float32"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Task:
         name: as in --task and in export.json.
         inputs: what a backend is given, in this order. Padding is recognized by its id.
         outputs: what it returns.
-        heads: heads of `models.registry` whose weights can do the task; the first one is the network that is built.
+        heads: heads of `models.registry` whose weights can do the task; the first one that the model's family has is
+            the network that is built.
         pipeline: class of its pipeline, which also parses input lines and formats answers.
         request: pydantic model of a request of the server.
         options: options of `Pipeline.predict` that `ernie predict` may set.

@@ -6,7 +6,6 @@ The layouts are listed in weights/layouts.py.
 import importlib.util
 import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -152,7 +151,7 @@ def read_source(source: Path, base_name: str) -> tuple[str, dict[str, np.ndarray
 
 
 def find_head(
-    folder: Path | None, tensors: Mapping[str, np.ndarray], family: ModelFamily, config: ModelConfig
+    folder: Path | None, tensors: dict[str, np.ndarray], family: ModelFamily, config: ModelConfig
 ) -> str | None:
     """The head of the network that was saved (None: it has none): as config.json says, or as the tensors show."""
     path = folder and folder / "config.json"

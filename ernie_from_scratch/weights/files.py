@@ -84,12 +84,15 @@ def to_array(data: bytes, dtype: str, shape: Sequence[int] | None = None) -> np.
     return values if shape is None else values.reshape(shape)
 
 
+RECONSTRUCT = np.zeros(0).__reduce__()[0]  # what numpy's pickles call; its module differs between versions
+
+
 class ArrayUnpickler(pickle.Unpickler):
     """Reads pickles of dicts, lists and arrays; any other class or function in the file is an error."""
 
     ALLOWED = {
-        ("numpy.core.multiarray", "_reconstruct"): np.core.multiarray._reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): np.core.multiarray._reconstruct,
+        ("numpy.core.multiarray", "_reconstruct"): RECONSTRUCT,
+        ("numpy._core.multiarray", "_reconstruct"): RECONSTRUCT,
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
         ("collections", "OrderedDict"): OrderedDict,
@@ -236,8 +239,9 @@ def write_variables(folder: Path, tensors: Mapping[str, np.ndarray]) -> None:
 
 def write_pdparams(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     """A file of paddle.save."""
+    values: Any = tensors  # paddle.save takes arrays too
     with atomic_write(path) as temporary:
-        paddle.save(tensors, str(temporary))
+        paddle.save(values, str(temporary))
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
