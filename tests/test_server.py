@@ -105,6 +105,7 @@ def test_health_and_page(classifier):
         and about["labels"] == ["差评", "好评"]
     )
     assert about["model"] == "classifier" and about["backend"] == "paddle"
+    assert about["fields"] == ["text", "text_pair"] and about["strategies"] == [] and about["example"]
     headers, page = get(classifier, "/")
     assert headers["content-type"].startswith("text/html") and "textarea" in page
     assert not re.search(r"""(src|href)\s*=\s*["'](https?:)?//""", page), (

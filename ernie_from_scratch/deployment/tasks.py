@@ -42,7 +42,8 @@ class Task:
         pipeline: class of its pipeline, which also parses input lines and formats answers.
         request: pydantic model of a request of the server.
         options: options of `Pipeline.predict` that `ernie predict` may set.
-        warmup: a text that the model can answer, for the first call.
+        warmup: a short text that the model can answer, for the first call.
+        example: the text that the page of the server starts with.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Task:
     request: str
     options: tuple[str, ...]
     warmup: str
+    example: str
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -81,6 +83,7 @@ TASKS: dict[str, Task] = {
             request="ernie_from_scratch.deployment.server.requests:TextClassificationRequest",
             options=("top_k",),
             warmup="。",
+            example="房间干净，服务也很周到，下次还来。",
         ),
         Task(
             name="fill-mask",
@@ -91,6 +94,7 @@ TASKS: dict[str, Task] = {
             request="ernie_from_scratch.deployment.server.requests:FillMaskRequest",
             options=("top_k", "strategy"),
             warmup="[MASK]",
+            example="[MASK][MASK][MASK]是黑龙江的省会",
         ),
     )
 }

@@ -13,6 +13,7 @@ import ernie_from_scratch
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.deployment.pipelines import Pipeline, pipeline
 from ernie_from_scratch.deployment.server.batcher import DynamicBatcher, Overloaded
+from ernie_from_scratch.deployment.tasks import STRATEGIES
 from ernie_from_scratch.utils.imports import import_extra
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ def create_app(pipe: Pipeline, model_name: str = "") -> "FastAPI":
         "model": model_name,
         "labels": list(pipe.labels),
         "max_seq_len": pipe.max_seq_len,
+        "fields": list(request_class.model_fields),
+        "strategies": STRATEGIES if "strategy" in request_class.model_fields else (),
+        "example": pipe.backend.task.example,
         "version": ernie_from_scratch.__version__,
     }
 
