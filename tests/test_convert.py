@@ -22,7 +22,7 @@ def only_our_package(monkeypatch):
 
 
 @pytest.mark.parametrize("cls", [CLASSES[0], CLASSES[1], CLASSES[2], CLASSES[3], CLASSES[5]])
-def test_convert_round_through_all_layouts(cls, only_our_package, tmp_path):
+def test_convert_through_all_layouts_and_back(cls, only_our_package, tmp_path):
     model = build(cls)
     model.save_pretrained(tmp_path / "start")
     (tmp_path / "start" / "vocab.txt").write_text("[PAD]\n")
@@ -75,7 +75,7 @@ def test_convert_reads_a_graph_with_other_layers_before(only_our_package, tmp_pa
     )
 
 
-def test_convert_refuses_outputs_that_differ(only_our_package, monkeypatch, tmp_path):
+def test_different_outputs_are_an_error(only_our_package, monkeypatch, tmp_path):
     build(efs.ErnieModel).save_pretrained(tmp_path / "start")
     monkeypatch.setattr(
         conversion,
