@@ -31,30 +31,17 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Task:
-    """What deployment needs to know about a task.
+    """What deployment needs to know about a task."""
 
-    Attributes:
-        name: as in --task and in export.json.
-        inputs: what a backend is given, in this order. Padding is recognized by its id.
-        outputs: what it returns.
-        heads: heads of `models.registry` whose weights can do the task; the first one that the model's family has is
-            the network that is built.
-        pipeline: class of its pipeline, which also parses input lines and formats answers.
-        request: pydantic model of a request of the server.
-        options: options of `Pipeline.predict` that `ernie predict` may set.
-        warmup: a short text that the model can answer, for the first call.
-        example: the text that the page of the server starts with.
-    """
-
-    name: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    heads: tuple[str, ...]
-    pipeline: str
-    request: str
-    options: tuple[str, ...]
-    warmup: str
-    example: str
+    name: str  # as in --task and in export.json
+    inputs: tuple[TensorSpec, ...]  # what a backend is given, in this order; padding is recognized by its id
+    outputs: tuple[TensorSpec, ...]  # what it returns
+    heads: tuple[str, ...]  # of models.registry; the first one that the model's family has is built
+    pipeline: str  # class of its pipeline, which also parses input lines and formats answers
+    request: str  # pydantic model of a request of the server
+    options: tuple[str, ...]  # options of Pipeline.predict that `ernie predict` may set
+    warmup: str  # a short text that the model can answer, for the first call
+    example: str  # the text that the page of the server starts with
 
     @property
     def input_names(self) -> tuple[str, ...]:

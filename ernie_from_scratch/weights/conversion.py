@@ -47,23 +47,14 @@ TOLERANCE = 1e-4  # of float32 outputs, relative to the largest
 
 @dataclass
 class ModelFolder:
-    """The source or the output of a conversion.
-
-    Attributes:
-        folder: where it is.
-        layout: one of LAYOUTS.
-        architecture: class of the network.
-        toolkit: what ran it for the comparison.
-        converted: number of tensors that were converted (source only).
-        skipped: names of the variables that the network does not have, such as an optimizer's (source only).
-    """
+    """The source or the output of a conversion; the last two fields are the source's."""
 
     folder: Path
-    layout: str
-    architecture: str
-    toolkit: str = ""
-    converted: int = 0
-    skipped: list[str] = field(default_factory=list)
+    layout: str  # one of LAYOUTS
+    architecture: str  # class of the network
+    toolkit: str = ""  # what ran it for the comparison
+    converted: int = 0  # number of converted tensors
+    skipped: list[str] = field(default_factory=list)  # variables outside the network, such as an optimizer's
 
 
 def convert(

@@ -41,17 +41,11 @@ def head_of_weights(names: Iterable[str]) -> str | None:
 
 @dataclass(frozen=True)
 class HuggingFaceNames:
-    """How Hugging Face names the layers of a model family: our name -> its name, {n} is a layer's number.
+    """How Hugging Face names the layers of a model family: our name -> its name, {n} is a layer's number."""
 
-    Attributes:
-        linears: layers whose weight is transposed.
-        norms: layers that are copied.
-        marker: a part of a name that only Hugging Face's state dicts have.
-    """
-
-    linears: dict[str, str]
-    norms: dict[str, str]
-    marker: str
+    linears: dict[str, str]  # layers whose weight is transposed
+    norms: dict[str, str]  # layers that are copied
+    marker: str  # a part of a name that only Hugging Face's state dicts have
 
 
 BERT_NAMES = HuggingFaceNames(
