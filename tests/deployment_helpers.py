@@ -1,4 +1,4 @@
-"""A tiny model folder and a task that it can learn, for the tests of fine-tuning and deployment."""
+"""A tiny model folder and a task that the model can learn, for the tests of fine-tuning and deployment."""
 
 import random
 from pathlib import Path
@@ -46,7 +46,7 @@ def tiny_model(kind="pretraining", seed=0, **overrides):
 
 
 def write_model(folder, kind="pretraining", seed=0, **overrides) -> Path:
-    """A from_pretrained folder with random weights large enough to have opinions."""
+    """A from_pretrained folder with random weights, large enough for distinct predictions."""
     folder = Path(folder)
     tiny_model(kind, seed, **overrides).save_pretrained(folder)
     ErnieTokenizer(tiny_vocabulary()).save_pretrained(folder)
@@ -54,7 +54,7 @@ def write_model(folder, kind="pretraining", seed=0, **overrides) -> Path:
 
 
 def write_reviews(path, count, seed) -> Path:
-    """Lines that are "good" or "bad" by the one character of 好美 or 坏丑 among others."""
+    """A .tsv file of texts labelled "good" or "bad" by their one character of 好美 or 坏丑."""
     rng = random.Random(seed)
     lines = ["label\ttext_a"]
     for _ in range(count):
@@ -94,7 +94,7 @@ def same_weights(one, other):
 
 
 def figures_of(folder):
-    """metrics.jsonl without the columns that depend on the clock."""
+    """The rows of metrics.jsonl without the values that depend on time."""
     return [
         {k: v for k, v in row.items() if "per_second" not in k and k != "tokens"}
         for row in read_metrics(folder / "metrics.jsonl")

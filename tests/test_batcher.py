@@ -1,4 +1,4 @@
-"""The batcher of the server, alone: who is answered together, who waits, who is turned away."""
+"""The batcher of the server: which requests share a batch, which are queued, which are rejected."""
 
 import asyncio
 import threading
@@ -12,7 +12,7 @@ from ernie_from_scratch.deployment.server.batcher import DynamicBatcher, Overloa
 def batched(scenario, predict, **settings):
     """Run `scenario(batcher)` with a started DynamicBatcher."""
 
-    async def whole():
+    async def run():
         batcher = DynamicBatcher(predict, **settings)
         await batcher.start()
         try:
@@ -20,10 +20,10 @@ def batched(scenario, predict, **settings):
         finally:
             await batcher.stop()
 
-    return asyncio.run(whole())
+    return asyncio.run(run())
 
 
-def test_requests_that_wait_are_answered_together():
+def test_queued_requests_share_a_batch():
     calls, gate = [], threading.Event()
 
     def predict(inputs, options):
@@ -42,17 +42,17 @@ def test_requests_that_wait_are_answered_together():
 
     answers = batched(scenario, predict, max_batch=6)
     assert answers == [[0], *([10 * i, -10 * i] for i in range(1, 6))]
-    # alone; then the like-minded 1, 2, 4 fill a batch of 6, then 3 with its own options, then 5
+    # 0 alone; then 1, 2 and 4, with the same options, fill a batch of 6; then 3 with other options; then 5
     assert calls == [(1, 1), (6, 1), (2, 2), (2, 1)]
 
 
-def test_a_wrong_request_does_not_spoil_its_neighbours():
+def test_an_invalid_request_does_not_affect_others():
     gate = threading.Event()
 
     def predict(inputs, options):
         gate.wait(10)
         if "bad" in inputs:
-            raise UserError("bad: here; mend it")
+            raise UserError("bad: here; fix it")
         return [text.upper() for text in inputs]
 
     async def scenario(batcher):
@@ -65,7 +65,7 @@ def test_a_wrong_request_does_not_spoil_its_neighbours():
     assert answers[:2] == [["A"], ["B"]] and answers[3] == ["C"] and isinstance(answers[2], UserError)
 
 
-def test_other_errors_reach_the_caller_and_the_batcher_lives_on():
+def test_other_errors_reach_the_caller_and_the_batcher_keeps_running():
     def predict(inputs, options):
         return [1 // x for x in inputs]
 
@@ -77,7 +77,7 @@ def test_other_errors_reach_the_caller_and_the_batcher_lives_on():
     assert batched(scenario, predict) == [1]
 
 
-def test_too_many_waiting_are_turned_away():
+def test_requests_beyond_the_queue_limit_are_rejected():
     gate, started = threading.Event(), threading.Event()
 
     def predict(inputs, options):
@@ -99,7 +99,7 @@ def test_too_many_waiting_are_turned_away():
     assert batched(scenario, predict, max_queued=2) == [[0], [1], [2]]
 
 
-def test_who_has_left_is_not_answered():
+def test_requests_of_disconnected_clients_are_dropped():
     calls, gate = [], threading.Event()
 
     def predict(inputs, options):

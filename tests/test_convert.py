@@ -1,4 +1,4 @@
-"""`ernie convert`: a model through all layouts and back with the same outputs, and its mistakes."""
+"""`ernie convert`: a model through all layouts and back with the same outputs, and invalid arguments."""
 
 import json
 import re
@@ -18,12 +18,12 @@ from ernie_from_scratch.weights.pretrained import numpy_weights
 
 @pytest.fixture
 def only_our_package(monkeypatch):
-    """Both sides are run by this package, whatever else is installed: quick, and the same everywhere."""
-    monkeypatch.setattr(conversion, "installed", lambda *packages: False)
+    """This package runs both folders, whatever else is installed: quick, and the same everywhere."""
+    monkeypatch.setattr(conversion, "is_installed", lambda *packages: False)
 
 
 @pytest.mark.parametrize("cls", [CLASSES[0], CLASSES[1], CLASSES[2], CLASSES[3], CLASSES[5]])
-def test_convert_round_through_all_layouts(cls, only_our_package, tmp_path):
+def test_convert_through_all_layouts_and_back(cls, only_our_package, tmp_path):
     model = build(cls)
     model.save_pretrained(tmp_path / "start")
     (tmp_path / "start" / "vocab.txt").write_text("[PAD]\n")
@@ -45,7 +45,7 @@ def test_convert_finds_the_class_of_bare_variables(only_our_package, tmp_path):
     ):
         model = build(cls)
         folder = tmp_path / cls.__name__
-        conversion.write(model, folder, "persistables", cls.__name__)
+        conversion.write_model(model, folder, "persistables")
         (folder / "static_vars" / "linear_0.b_0_moment1_0").write_bytes(variable_bytes(np.ones(3)))
         (folder / "config.json").rename(tmp_path / "config.json")
         config = json.loads((tmp_path / "config.json").read_text())
@@ -54,12 +54,12 @@ def test_convert_finds_the_class_of_bare_variables(only_our_package, tmp_path):
         source, _, difference = conversion.convert(
             folder / "static_vars", tmp_path / f"to{cls.__name__}", "paddlenlp", tmp_path / "config.json"
         )
-        assert source.aside == ["linear_0.b_0_moment1_0"] and source.tensors == len(static_names(model))
+        assert source.skipped == ["linear_0.b_0_moment1_0"] and source.converted == len(static_names(model))
         assert source.architecture == cls.__name__ and difference == 0
 
 
-def test_convert_reads_a_graph_that_counted_on(only_our_package, tmp_path):
-    """Layers built before shift the numbers (a teacher beside the student); the order still tells."""
+def test_convert_reads_a_graph_with_other_layers_before(only_our_package, tmp_path):
+    """Layers built earlier (a teacher model) shift the numbers in the names; the order of layers is the same."""
     model = build(efs.ErnieForPretraining)
     tensors = numpy_weights(model.state_dict())
     shifted = {
@@ -76,12 +76,12 @@ def test_convert_reads_a_graph_that_counted_on(only_our_package, tmp_path):
     )
 
 
-def test_convert_refuses_outputs_that_differ(only_our_package, monkeypatch, tmp_path):
+def test_different_outputs_are_an_error(only_our_package, monkeypatch, tmp_path):
     build(efs.ErnieModel).save_pretrained(tmp_path / "start")
     monkeypatch.setattr(
         conversion,
         "to_huggingface",
-        lambda tensors, **_: {k: v * 1.01 for k, v in to_huggingface(tensors).items()},
+        lambda *args, **_: {k: v * 1.01 for k, v in to_huggingface(*args).items()},
     )
     with pytest.raises(UserError, match="outputs differ"):
         conversion.convert(tmp_path / "start", tmp_path / "out", "huggingface")
@@ -98,7 +98,7 @@ def test_convert_refuses_outputs_that_differ(only_our_package, monkeypatch, tmp_
         ("empty", "static", "tiny", ["no weights"]),
     ],
 )
-def test_convert_mistakes(source, to, model_config, words, tmp_path):
+def test_convert_errors(source, to, model_config, words, tmp_path):
     build(efs.ErnieModel).save_pretrained(tmp_path / "start")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError) as error:

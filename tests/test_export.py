@@ -1,25 +1,27 @@
-"""Export: every engine gives the network's numbers, the folder is complete, and nothing is left half-done."""
+"""Export: every backend computes what the network computes, folders are complete, errors leave nothing behind."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from deployment_helpers import TOKENS, write_model
+from deployment_helpers import TOKENS, tiny_config, tiny_vocabulary, write_model
 
 import ernie_from_scratch as efs
 from ernie_from_scratch.commands.main import main
-from ernie_from_scratch.config import UserError
+from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.deployment import export as export_module
 from ernie_from_scratch.deployment.backends.paddle_dynamic import PaddleBackend
 from ernie_from_scratch.deployment.backends.registry import BACKENDS, EXPORT_FORMATS, load_backend
 from ernie_from_scratch.deployment.export import export, max_difference, random_inputs
 from ernie_from_scratch.deployment.folders import read_config
 from ernie_from_scratch.deployment.tasks import TASKS, get_task
+from ernie_from_scratch.models import ErnieForPretraining, ErnieModel, registry
+from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 
 LABELS = {0: "差评", 1: "好评"}
 CLASSIFICATION = get_task("text-classification")
-ENGINES = [(task, entry.name) for task in TASKS for entry in BACKENDS.values() if entry.format]
+EXPORT_BACKENDS = [(task, entry.name) for task in TASKS for entry in BACKENDS.values() if entry.format]
 FORMAT_OF = {entry.name: entry.format for entry in BACKENDS.values()}
 
 
@@ -35,20 +37,20 @@ def folders(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("task, engine", ENGINES)
-def test_engines_give_the_numbers_of_the_network(folders, task, engine):
+@pytest.mark.parametrize("task, backend", EXPORT_BACKENDS)
+def test_backends_compute_what_the_network_computes(folders, task, backend):
     chosen = get_task(task)
     network = load_backend(folders / task, chosen, "paddle")
-    exported = load_backend(folders / f"{task}-{FORMAT_OF[engine]}", chosen, engine, num_threads=1)
+    exported = load_backend(folders / f"{task}-{FORMAT_OF[backend]}", chosen, backend, num_threads=1)
     config = read_config(folders / task)
-    assert exported.name == engine
+    assert exported.name == backend
     for rows, length in (
         (1, 1),
         (1, 64),
         (5, 9),
         (32, 33),
         (2, 16),
-    ):  # sizes that the export itself does not try
+    ):  # shapes that the export itself does not check
         inputs = random_inputs(chosen, config, rows, length, seed=7)
         if task == "fill-mask" and not len(inputs["masked_positions"]):
             inputs["masked_positions"] = np.zeros(1, dtype=np.int64)
@@ -67,14 +69,14 @@ def test_padding_in_an_exported_graph_changes_nothing(folders):
     np.testing.assert_allclose(long, short, atol=1e-5)
 
 
-@pytest.mark.parametrize("task, engine", ENGINES)
-def test_pipelines_answer_alike_on_every_engine(folders, task, engine):
+@pytest.mark.parametrize("task, backend", EXPORT_BACKENDS)
+def test_pipelines_give_the_same_answers_on_every_backend(folders, task, backend):
     texts = {
         "text-classification": ["我的车很好。", "一二三", ("书", "他的菜很丑")],
         "fill-mask": ["[MASK][MASK]是我的车。", "很[MASK]"],
     }[task]
     expected = efs.pipeline(model=folders / task)(texts, top_k=2)
-    found = efs.pipeline(model=folders / f"{task}-{FORMAT_OF[engine]}", backend=engine)(texts, top_k=2)
+    found = efs.pipeline(model=folders / f"{task}-{FORMAT_OF[backend]}", backend=backend)(texts, top_k=2)
     name = "label" if task == "text-classification" else "token_str"
     assert [[entry[name] for entry in answer] for answer in found] == [
         [entry[name] for entry in answer] for answer in expected
@@ -83,7 +85,7 @@ def test_pipelines_answer_alike_on_every_engine(folders, task, engine):
         assert [e["score"] for e in other] == pytest.approx([e["score"] for e in one], rel=1e-3)
 
 
-def test_an_export_folder_stands_alone(folders):
+def test_an_export_folder_is_complete(folders):
     for name, files in (("paddle", {"model.json", "model.pdiparams"}), ("onnx", {"model.onnx"})):
         folder = folders / f"text-classification-{name}"
         assert {f.name for f in folder.iterdir()} == files | {
@@ -114,7 +116,7 @@ def test_graphs_have_dynamic_batch_and_length(folders):
     assert all(not isinstance(d, int) or d <= 0 for dims in shapes.values() for d in dims)
 
 
-def test_models_with_task_embeddings_export_too(tmp_path):
+def test_models_with_task_embeddings_are_exported(tmp_path):
     write_model(
         tmp_path / "model", "text-classification", use_task_id=True, task_type_vocab_size=3, task_id=2
     )
@@ -133,7 +135,7 @@ def test_a_second_export_replaces_the_first(tmp_path):
 
 
 def test_a_graph_that_disagrees_is_not_kept(folders, tmp_path, monkeypatch):
-    """The check sees a graph whose weights are not the network's, and then leaves the output as it was."""
+    """A graph with other weights than the network's is detected, and the output folder stays as it was."""
 
     def other_weights(network, *args):
         original(type(network)(network.config), *args)
@@ -157,7 +159,7 @@ def test_the_tolerance_holds_for_nan_too(folders, tmp_path, monkeypatch, differe
     assert (tmp_path / "out" / "model.json").exists() == kept
 
 
-def test_random_inputs_are_what_a_model_may_get(folders):
+def test_random_inputs_are_valid(folders):
     config = read_config(folders / "fill-mask")
     inputs = random_inputs(get_task("fill-mask"), config, 6, 40, seed=1)
     ids, positions = inputs["input_ids"], inputs["masked_positions"]
@@ -170,11 +172,11 @@ def test_random_inputs_are_what_a_model_may_get(folders):
     assert len(set(positions.tolist())) == len(positions) > 0
 
 
-def bad_calls(folders, tmp_path):
-    """name -> (flags of `ernie export`, what the error must say)"""
+def invalid_calls(folders, tmp_path):
+    """name -> (flags of `ernie export`, text of the error)"""
     (tmp_path / "a_file").write_text("x")
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "precious.txt").write_text("x")
+    (tmp_path / "full" / "notes.txt").write_text("x")
     model = write_model(tmp_path / "no_weights", "text-classification")
     (model / "model_state.pdparams").unlink()
     good = folders / "text-classification"
@@ -195,12 +197,12 @@ def bad_calls(folders, tmp_path):
     "case",
     ["missing", "no weights", "under a file", "a file", "other files", "itself", "format", "task", "flag"],
 )
-def test_mistakes_get_one_line_and_leave_nothing(folders, tmp_path, capsys, case):
-    flags, message = bad_calls(folders, tmp_path)[case]
+def test_errors_are_one_line_and_leave_nothing_behind(folders, tmp_path, capsys, case):
+    flags, message = invalid_calls(folders, tmp_path)[case]
     assert main(["export", *map(str, flags)]) == 2
     error = capsys.readouterr().err.strip().splitlines()
     assert error[-1].startswith("error: ") and message in error[-1]
-    assert not (tmp_path / "out").exists() and (tmp_path / "full" / "precious.txt").exists()
+    assert not (tmp_path / "out").exists() and (tmp_path / "full" / "notes.txt").exists()
     assert not [f for f in tmp_path.iterdir() if f.name.startswith(".")]
 
 
@@ -209,19 +211,19 @@ def test_mistakes_get_one_line_and_leave_nothing(folders, tmp_path, capsys, case
     (dict(name="openvino"), "openvino can't read it"),
     (dict(name="paddle"), "use paddle_inference"),
 ])  # fmt: skip
-def test_mistakes_of_loading(folders, change, message):
+def test_errors_of_loading(folders, change, message):
     with pytest.raises(UserError, match=message):
         load_backend(folders / "text-classification-paddle", **{"task": CLASSIFICATION, **change})
 
 
-def test_an_incomplete_export_is_named(folders, tmp_path):
+def test_an_incomplete_export_is_an_error(folders, tmp_path):
     export(folders / "text-classification", tmp_path / "out", quiet=True)
     (tmp_path / "out" / "model.pdiparams").unlink()
     with pytest.raises(UserError, match="model.pdiparams"):
         efs.pipeline(model=tmp_path / "out")
 
 
-def test_export_command_says_where_and_how_close(folders, tmp_path, capfd):
+def test_export_command_prints_the_folder_and_the_difference(folders, tmp_path, capfd):
     assert (
         main(
             [
@@ -238,3 +240,32 @@ def test_export_command_says_where_and_how_close(folders, tmp_path, capfd):
     )
     out, err = capfd.readouterr()
     assert out == "" and f"{Path(tmp_path) / 'out'}: fill-mask, onnx" in err and "at most" in err
+
+
+class OtherConfig(ErnieConfig):
+    MODEL_TYPE = "other"
+
+
+class OtherForPretraining(ErnieForPretraining):
+    config_class = OtherConfig
+
+
+def test_another_model_family_is_one_entry_of_the_registry(tmp_path, monkeypatch):
+    """It has no masked LM network, so that its pretraining network, with two outputs, fills the masks."""
+    family = registry.ModelFamily(
+        model_type="other",
+        config_class=OtherConfig,
+        backbone=ErnieModel,
+        heads={"pretraining": OtherForPretraining},
+        tokenizer="ernie_from_scratch.text.tokenizers.wordpiece:ErnieTokenizer",
+    )
+    monkeypatch.setitem(registry.FAMILIES, "other", family)
+    network = OtherForPretraining(OtherConfig(**tiny_config().to_dict()))
+    network.save_pretrained(tmp_path / "model")
+    ErnieTokenizer(tiny_vocabulary()).save_pretrained(tmp_path / "model")
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["model_type"] == "other"
+    expected = efs.pipeline(model=tmp_path / "model")("[MASK]是我的车。", top_k=3)
+    for format in EXPORT_FORMATS:
+        assert export(tmp_path / "model", tmp_path / format, format, quiet=True)["task"] == "fill-mask"
+        found = efs.pipeline(model=tmp_path / format)("[MASK]是我的车。", top_k=3)
+        assert [answer["token_str"] for answer in found] == [answer["token_str"] for answer in expected]

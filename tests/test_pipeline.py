@@ -35,7 +35,7 @@ def model():
 
 
 def probabilities(model, ids):
-    """Softmax over the vocabulary at every place of one row, without batches or gathering: [L, V] float64."""
+    """Softmax over the vocabulary at every position of one row, without batching: [L, V] float64."""
     with paddle.no_grad():
         scores, _ = model(paddle.to_tensor([ids]))
     scores = scores[0].numpy().astype("float64")
@@ -45,19 +45,19 @@ def probabilities(model, ids):
 
 def masked_row(text):
     ids = TOKENIZER.encode(text)["input_ids"]
-    return ids, [place for place, token in enumerate(ids) if token == MASK_ID]
+    return ids, [position for position, token in enumerate(ids) if token == MASK_ID]
 
 
 def exhaustive(model, text, strategy):
     """Every filling of the masks with its probability, best first (all at once, and left to right)."""
-    ids, places = masked_row(text)
+    ids, positions = masked_row(text)
     found = []
-    for tokens in itertools.product(WORDS, repeat=len(places)):
+    for tokens in itertools.product(WORDS, repeat=len(positions)):
         row, score = list(ids), 1.0
-        for place, token in zip(places, tokens, strict=True):
-            score *= cached(model, tuple(row))[place, token]
+        for position, token in zip(positions, tokens, strict=True):
+            score *= cached(model, tuple(row))[position, token]
             if strategy == "left_to_right":
-                row[place] = token
+                row[position] = token
         found.append((score, tokens))
     return sorted(found, key=lambda pair: -pair[0])
 
@@ -73,7 +73,7 @@ def cached(model, row):
 
 @pytest.mark.parametrize("strategy", ["all_at_once", "left_to_right"])
 @pytest.mark.parametrize("text", TEXTS[:2])
-def test_a_wide_beam_equals_trying_everything(model, text, strategy):
+def test_a_wide_beam_equals_exhaustive_search(model, text, strategy):
     expected = exhaustive(model, text, strategy)
     found = fill_spans(model, TOKENIZER, [text], strategy=strategy, beam_size=len(WORDS))[0]
     assert [filling.token_ids for filling in found[:10]] == [tokens for _, tokens in expected[:10]]
@@ -82,7 +82,7 @@ def test_a_wide_beam_equals_trying_everything(model, text, strategy):
     )
 
 
-def test_all_at_once_needs_no_wider_beam_than_the_answers(model):
+def test_all_at_once_is_exact_for_any_beam_size(model):
     expected = exhaustive(model, TEXTS[1], "all_at_once")
     found = fill_spans(model, TOKENIZER, [TEXTS[1]], strategy="all_at_once", beam_size=7)[0]
     assert [filling.token_ids for filling in found] == [tokens for _, tokens in expected[:7]]
@@ -91,17 +91,17 @@ def test_all_at_once_needs_no_wider_beam_than_the_answers(model):
 @pytest.mark.parametrize("strategy", ["left_to_right", "most_confident"])
 @pytest.mark.parametrize("text", TEXTS)
 def test_greedy_search_equals_a_plain_loop(model, text, strategy):
-    ids, places = masked_row(text)
+    ids, positions = masked_row(text)
     scores = {}
-    while len(scores) < len(places):
+    while len(scores) < len(positions):
         table = probabilities(model, ids)
-        rest = [place for place in places if place not in scores]
-        best = {place: max(WORDS, key=lambda token, p=place: table[p, token]) for place in rest}
-        place = rest[0] if strategy == "left_to_right" else max(rest, key=lambda p: table[p, best[p]])
-        ids[place], scores[place] = best[place], table[place, best[place]]
+        rest = [position for position in positions if position not in scores]
+        best = {position: max(WORDS, key=lambda token, p=position: table[p, token]) for position in rest}
+        position = rest[0] if strategy == "left_to_right" else max(rest, key=lambda p: table[p, best[p]])
+        ids[position], scores[position] = best[position], table[position, best[position]]
     found = fill_spans(model, TOKENIZER, [text], strategy=strategy, beam_size=1)[0]
-    assert len(found) == 1 and found[0].token_ids == tuple(ids[place] for place in places)
-    assert found[0].token_scores == pytest.approx([scores[place] for place in places], rel=1e-4)
+    assert len(found) == 1 and found[0].token_ids == tuple(ids[position] for position in positions)
+    assert found[0].token_scores == pytest.approx([scores[position] for position in positions], rel=1e-4)
     assert found[0].score == pytest.approx(np.prod(list(scores.values())), rel=1e-4)
 
 
@@ -140,7 +140,7 @@ def test_spans_of_characters_become_masks(model):
     assert hidden[0].spans == [hidden[0].token_ids[:2], hidden[0].token_ids[2:]]
 
 
-def test_the_model_keeps_its_mode_and_dropout_stays_off(model):
+def test_the_training_mode_is_kept_and_dropout_is_off(model):
     before = fill_spans(model, TOKENIZER, TEXTS)
     model.train()
     assert fill_spans(model, TOKENIZER, TEXTS) == before and model.training
@@ -153,7 +153,7 @@ def test_the_model_keeps_its_mode_and_dropout_stays_off(model):
     (dict(texts=["[MASK]"], beam_size=0), "beam_size"),
     (dict(texts=["车" * 70 + "[MASK]"], max_seq_len=64), "beyond 64 tokens"),
 ])  # fmt: skip
-def test_mistakes_of_fill_spans(model, call, message):
+def test_errors_of_fill_spans(model, call, message):
     with pytest.raises(UserError, match=message):
         fill_spans(model, TOKENIZER, **call)
 
@@ -222,7 +222,7 @@ def test_classification_equals_the_softmax_of_the_model(folders):
     ]
 
 
-def test_the_task_is_told_by_the_config_or_else_by_the_weights(tmp_path):
+def test_the_task_is_found_from_the_config_or_the_weights(tmp_path):
     for kind, task in (
         ("pretraining", "fill-mask"),
         ("fill-mask", "fill-mask"),
@@ -262,7 +262,7 @@ def test_labels_without_names_are_numbers(tmp_path):
     (dict(max_seq_len=65), "64 positions"),
     (dict(task="fill-mask"), "has a head for text-classification"),
 ])  # fmt: skip
-def test_mistakes_of_pipeline(folders, call, message):
+def test_errors_of_pipeline(folders, call, message):
     with pytest.raises(UserError, match=message):
         efs.pipeline(**{"model": folders / "classifier", **call})
 
@@ -278,7 +278,7 @@ def test_a_folder_without_weights_or_vocabulary(folders, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "  ", None, 7, ("a", "b", "c"), ["x", "y"]])
-def test_what_is_no_text(folders, text):
+def test_inputs_that_are_not_texts(folders, text):
     pipe = efs.pipeline(model=folders / "filler")
     with pytest.raises(UserError, match="not a text"):
         pipe([text])
@@ -318,7 +318,7 @@ def test_predict_command(folders, tmp_path, capsys, monkeypatch):
     (["--strategy", "all_at_once", "车"], "for fill-mask"),
     (["--backend", "openvin", "车"], "openvino"),
 ])  # fmt: skip
-def test_mistakes_of_predict(folders, tmp_path, capsys, flags, message):
+def test_errors_of_predict(folders, tmp_path, capsys, flags, message):
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "gbk.txt").write_bytes("我的车".encode("gbk"))
     flags = [flag.replace("{tmp}", str(tmp_path)) for flag in flags]

@@ -1,4 +1,4 @@
-"""Published names: where they are found, how a download is checked, and what is said without a network."""
+"""Published models: resolving names, checking downloads, and the error without a network."""
 
 import functools
 import hashlib
@@ -15,7 +15,7 @@ from ernie_from_scratch.config import UserError
 from ernie_from_scratch.weights import published
 
 
-def test_published_name_offline_is_one_line_with_the_way_out(monkeypatch):
+def test_published_name_offline_is_a_one_line_error_with_the_url(monkeypatch):
     download = pytest.importorskip("paddlenlp.utils.download", reason="PaddleNLP downloads")
 
     def offline(*args, **kwargs):
@@ -85,13 +85,13 @@ def test_a_download_is_compared_with_the_servers_checksum(server, monkeypatch, t
     with pytest.raises(UserError, match="damaged download.*try again"):
         published.check_download(path, url)
     assert not path.exists()
-    assert published.announced_md5("http://127.0.0.1:9/nothing") is None
+    assert published.server_md5("http://127.0.0.1:9/nothing") is None
 
 
-def test_names_that_are_neither_folder_nor_published(monkeypatch):
+def test_names_that_are_neither_folders_nor_published(monkeypatch):
     with pytest.raises(UserError, match="no such folder: runs/none"):
         published.fetch(efs.ErnieConfig, "runs/none")
     monkeypatch.setitem(sys.modules, "paddlenlp", None)
-    monkeypatch.setitem(sys.modules, "paddlenlp.transformers.ernie", None)
+    monkeypatch.setitem(sys.modules, "paddlenlp.transformers.ernie.configuration", None)
     with pytest.raises(UserError, match=r"ernie_from_scratch\[paddlenlp\]"):
         efs.ErnieModel.from_pretrained("ernie-1.0-base-zh")

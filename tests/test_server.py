@@ -1,4 +1,4 @@
-"""The server over real sockets: answers, refusals, many clients at once, and an orderly end."""
+"""The server over real sockets: answers, errors, concurrent clients, and shutdown."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def folders(tmp_path_factory):
 
 @contextmanager
 def running(model, *flags):
-    """`ernie serve` as a process of its own: (address, process); killed in the end if it has not stopped."""
+    """`ernie serve` as a process: (address, process); killed at the end if it is still running."""
     command = [
         sys.executable,
         "-m",
@@ -68,8 +68,8 @@ def running(model, *flags):
         process.communicate()
 
 
-def ask(address, body, path="/predict"):
-    """(status, answer) of a POST; `body` is bytes, or something to send as JSON."""
+def post(address, body, path="/predict"):
+    """(status, answer) of a POST; `body` is bytes, or a value that is sent as JSON."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     try:
         with urllib.request.urlopen(
@@ -105,10 +105,11 @@ def test_health_and_page(classifier):
         and about["labels"] == ["差评", "好评"]
     )
     assert about["model"] == "classifier" and about["backend"] == "paddle"
+    assert about["fields"] == ["text", "text_pair"] and about["strategies"] == [] and about["example"]
     headers, page = get(classifier, "/")
     assert headers["content-type"].startswith("text/html") and "textarea" in page
     assert not re.search(r"""(src|href)\s*=\s*["'](https?:)?//""", page), (
-        "the page must not load anything from elsewhere"
+        "the page must not load anything from other servers"
     )
     assert "default-src 'none'" in headers["content-security-policy"]
 
@@ -116,20 +117,20 @@ def test_health_and_page(classifier):
 def test_answers_are_those_of_the_pipeline(folders, classifier):
     pipe = efs.pipeline(model=folders / "classifier")
     texts = ["我的车很好。", "一二三", "他的菜很丑，书很美。"]
-    status, answer = ask(classifier, {"text": texts})
+    status, answer = post(classifier, {"text": texts})
     assert status == 200 and answer["task"] == "text-classification" and answer["milliseconds"] > 0
     for found, expected in zip(answer["predictions"], pipe(texts, top_k=None), strict=True):
         assert [entry["label"] for entry in found] == [entry["label"] for entry in expected]
         assert [entry["score"] for entry in found] == pytest.approx(
             [entry["score"] for entry in expected], rel=1e-4
         )
-    assert ask(classifier, {"text": texts[0]})[1]["predictions"][0][0]["label"] == pipe(texts[0])["label"]
-    pair = ask(classifier, {"text": "书", "text_pair": "菜"})[1]["predictions"][0]
+    assert post(classifier, {"text": texts[0]})[1]["predictions"][0][0]["label"] == pipe(texts[0])["label"]
+    pair = post(classifier, {"text": "书", "text_pair": "菜"})[1]["predictions"][0]
     assert pair[0]["score"] == pytest.approx(pipe(("书", "菜"))["score"], rel=1e-4)
 
 
 def test_fillings(folders, filler):
-    status, answer = ask(filler, {"text": "[MASK][MASK]是我的车", "top_k": 3, "strategy": "most_confident"})
+    status, answer = post(filler, {"text": "[MASK][MASK]是我的车", "top_k": 3, "strategy": "most_confident"})
     expected = efs.pipeline(model=folders / "filler")(
         "[MASK][MASK]是我的车", top_k=3, strategy="most_confident"
     )
@@ -156,15 +157,15 @@ def test_fillings(folders, filler):
     ({"text": ["a", "b"], "text_pair": "c"}, 422, "2 texts, but 1 in text_pair"),
     (b'{"text": "' + b"a" * MAX_BODY + b'"}', 413, "larger than"),
 ])  # fmt: skip
-def test_refusals_are_clear(classifier, body, status, message):
-    found, answer = ask(classifier, body)
+def test_invalid_requests_are_one_line_errors(classifier, body, status, message):
+    found, answer = post(classifier, body)
     assert (
         found == status
         and list(answer) == ["error"]
         and message in answer["error"]
         and "\n" not in answer["error"]
     )
-    assert ask(classifier, {"text": "车"})[0] == 200  # and the server lives on
+    assert post(classifier, {"text": "车"})[0] == 200  # and the server is still running
 
 
 @pytest.mark.parametrize("body, status, message", [
@@ -175,33 +176,33 @@ def test_refusals_are_clear(classifier, body, status, message):
     ({"text": "[MASK]", "strategy": "best"}, 422, "left_to_right"),
     ({"text": "车" * 100 + "[MASK]"}, 400, "beyond 64 tokens"),
 ])  # fmt: skip
-def test_refusals_of_fill_mask(filler, body, status, message):
-    found, answer = ask(filler, body)
+def test_invalid_requests_of_fill_mask(filler, body, status, message):
+    found, answer = post(filler, body)
     assert found == status and message in answer["error"]
 
 
 def test_unknown_paths_and_methods(classifier):
-    assert ask(classifier, {}, "/nothing")[0] == 404
+    assert post(classifier, {}, "/nothing")[0] == 404
     with pytest.raises(urllib.error.HTTPError, match="405"):
         get(classifier, "/predict")
 
 
-def test_many_at_once_get_their_own_answers(folders, classifier):
+def test_concurrent_clients_get_their_own_answers(folders, classifier):
     texts = ["车" * n + "好" for n in range(1, 41)]
     expected = efs.pipeline(model=folders / "classifier")(texts)
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda text: ask(classifier, {"text": text}), texts))
+        answers = list(pool.map(lambda text: post(classifier, {"text": text}), texts))
     for (status, answer), one in zip(answers, expected, strict=True):
         assert status == 200 and answer["predictions"][0][0]["label"] == one["label"]
         assert answer["predictions"][0][0]["score"] == pytest.approx(one["score"], rel=1e-4)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_stops_when_told_after_the_answers_under_way(folders, number):
+def test_signals_stop_it_after_pending_answers(folders, number):
     with running(folders / "filler") as (address, process):
-        body = {"text": ["[MASK]" * 12 + "车"] * MAX_TEXTS}  # takes a moment
+        body = {"text": ["[MASK]" * 12 + "车"] * MAX_TEXTS}  # takes long enough to send the signal
         found = []
-        worker = threading.Thread(target=lambda: found.append(ask(address, body)))
+        worker = threading.Thread(target=lambda: found.append(post(address, body)))
         worker.start()
         while worker.is_alive() and not json.loads(get(address, "/health")[1])["under_way"]:
             time.sleep(0.005)
@@ -211,7 +212,7 @@ def test_it_stops_when_told_after_the_answers_under_way(folders, number):
         assert process.wait(30) == 0
         assert found[0][0] == 200 and len(found[0][1]["predictions"]) == MAX_TEXTS
         with pytest.raises(OSError):
-            ask(address, {"text": "[MASK]"})
+            post(address, {"text": "[MASK]"})
 
 
 def test_a_port_in_use_is_one_line_and_exit_code_2(folders, classifier):
@@ -240,7 +241,7 @@ def test_a_port_in_use_is_one_line_and_exit_code_2(folders, classifier):
     (["--model", "{}", "--port", "0", "--backend", "openvino"], "ernie export"),
     (["--port", "0"], "--model"),
 ])  # fmt: skip
-def test_mistakes_of_serve(folders, capsys, flags, message):
+def test_errors_of_serve(folders, capsys, flags, message):
     assert main(["serve", *(flag.format(folders / "classifier") for flag in flags)]) == 2
     error = capsys.readouterr().err.strip().splitlines()
     assert error[-1].startswith("error: ") and message in error[-1]
@@ -254,7 +255,7 @@ def test_port_zero_takes_free_ones():
             listen("127.0.0.1", ports.pop())
 
 
-def test_sockets_are_closed_after_a_mistake(folders):
+def test_sockets_are_closed_after_an_error(folders):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

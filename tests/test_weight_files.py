@@ -1,4 +1,4 @@
-"""Files of weights, of torch, safetensors and Paddle: read without torch, refused when damaged or hostile."""
+"""Weight files of torch, safetensors and Paddle: read without torch; damaged or malicious files are errors."""
 
 import io
 import json
@@ -16,18 +16,18 @@ from ernie_from_scratch.weights.files import read_torch, read_variable, read_wei
 from ernie_from_scratch.weights.names import to_huggingface
 from ernie_from_scratch.weights.pretrained import numpy_weights
 
-# Files of torch, written here by hand: the reader must not need torch, nor run anything.
+# Files as torch.save writes them, made without torch: the reader must not need it, nor execute anything.
 
 
 class Named:
-    """Pickles as the name module.name."""
+    """Is pickled as a reference to module.name."""
 
     def __init__(self, module, name):
         self.module, self.name = module, name
 
 
 class TorchPickler(pickle._Pickler):
-    """Writes what torch.save writes: storages beside, tensors as calls of torch's functions."""
+    """Pickles as torch.save does: storages in separate members, tensors as calls of torch's functions."""
 
     def __init__(self, file, storages):
         super().__init__(file, 2)
@@ -71,7 +71,7 @@ def write_torch(path, values):
     return path
 
 
-def test_torch_file_with_views_and_number_types(tmp_path):
+def test_torch_file_with_views_and_data_types(tmp_path):
     numbers = np.arange(12, dtype="float32")
     half = (numbers.view("uint32") >> 16).astype("uint16")
     path = write_torch(
@@ -100,7 +100,7 @@ def test_torch_file_with_views_and_number_types(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["pytorch_model.bin", "model_state.pdparams"])
-def test_files_that_want_to_run_code_are_refused(kind, tmp_path):
+def test_files_that_call_functions_are_errors(kind, tmp_path):
     build(efs.ErnieModel).save_pretrained(tmp_path)
     (tmp_path / "model_state.pdparams").unlink()
     marker = tmp_path / "ran"
@@ -122,7 +122,7 @@ def test_files_that_want_to_run_code_are_refused(kind, tmp_path):
     assert not marker.exists()
 
 
-def test_tensors_that_reach_beyond_their_storage_are_refused(tmp_path):
+def test_tensors_beyond_their_storage_are_errors(tmp_path):
     numbers = np.arange(12, dtype="float32")
     for shape, strides, offset in (((13,), (1,), 0), ((3, 4), (5, 1), 0), ((12,), (1,), 1), ((2,), (-1,), 3)):
         path = write_torch(tmp_path / "x.bin", {"weight": torch_tensor(numbers, shape, strides, offset)})
@@ -146,7 +146,7 @@ def test_sharded_safetensors(tmp_path):
     from safetensors.numpy import save_file
 
     model = build(efs.ErnieModel)
-    tensors = to_huggingface(numpy_weights(model.state_dict()))
+    tensors = to_huggingface(numpy_weights(model.state_dict()), "ernie")
     model.config.save(tmp_path)
     names = sorted(tensors)
     shards = {"model-1.safetensors": names[:7], "model-2.safetensors": names[7:]}

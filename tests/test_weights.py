@@ -1,4 +1,4 @@
-"""Folders of weights, in and out: every class, both libraries, older names, and tensors that are wrong."""
+"""Model folders: every class, PaddleNLP and Hugging Face, older names, and wrong tensors."""
 
 import logging
 
@@ -42,7 +42,7 @@ def test_paddlenlp_folders_both_ways(tmp_path):
         assert largest_difference(outputs(cls.from_pretrained(tmp_path / cls.__name__)), outputs(model)) == 0
 
 
-def test_network_moves_between_models_and_log_names_the_heads(tmp_path, caplog):
+def test_backbone_is_loaded_into_other_models_and_the_log_names_the_heads(tmp_path, caplog):
     caplog.set_level(logging.INFO, "ernie_from_scratch")
     whole = build(efs.ErnieForPretraining)
     whole.save_pretrained(tmp_path / "whole")
@@ -80,7 +80,7 @@ def change(folder, edit):
         ),
     ],
 )
-def test_wrong_tensors_are_named(edit, words, tmp_path):
+def test_errors_name_the_wrong_tensors(edit, words, tmp_path):
     build(efs.ErnieForPretraining).save_pretrained(tmp_path)
     change(tmp_path, edit)
     with pytest.raises(UserError) as error:
@@ -111,24 +111,24 @@ def test_older_names_and_half_precision(tmp_path):
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_huggingface_names_go_there_and_back(cls):
+def test_huggingface_names_are_invertible(cls):
     tensors = numpy_weights(build(cls).state_dict())
-    there = to_huggingface(tensors, question_answering=cls is efs.ErnieForQuestionAnswering)
+    there = to_huggingface(tensors, "ernie", question_answering=cls is efs.ErnieForQuestionAnswering)
     assert not any(name in there for name in tensors if "layer_norm" in name or "layers." in name)
-    back = from_huggingface(there)
+    back = from_huggingface(there, "ernie")
     tied = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
     assert set(back) == set(tensors) - tied
     assert all((back[name] == tensors[name]).all() for name in back)
 
 
-def test_names_of_a_tensorflow_ancestor():
+def test_names_of_models_converted_from_tensorflow():
     found = from_huggingface(
-        {"ernie.embeddings.LayerNorm.gamma": np.ones(3), "ernie.embeddings.position_ids": np.ones(2)}
+        {"ernie.embeddings.LayerNorm.gamma": np.ones(3), "ernie.embeddings.position_ids": np.ones(2)}, "ernie"
     )
     assert list(found) == ["ernie.embeddings.layer_norm.weight"]
 
 
-def test_names_in_static_graphs_are_paddlenlps():
+def test_names_in_static_graphs_are_those_of_paddlenlp():
     nlp = pytest.importorskip("paddlenlp.transformers", reason="PaddleNLP names the variables")
     for cls in CLASSES:
         model = build(cls)

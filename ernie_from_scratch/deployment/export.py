@@ -21,6 +21,7 @@ from paddle.static import InputSpec
 import ernie_from_scratch
 from ernie_from_scratch.config import EncoderConfig, UserError
 from ernie_from_scratch.deployment.backends.base import Backend
+from ernie_from_scratch.deployment.backends.paddle_dynamic import PaddleBackend
 from ernie_from_scratch.deployment.backends.registry import EXPORT_FORMATS, load_backend
 from ernie_from_scratch.deployment.folders import EXPORT_FILE, find_task, read_config
 from ernie_from_scratch.deployment.tasks import Task, get_task
@@ -82,6 +83,7 @@ def export(
     chosen = chosen or find_task(model)
     tokenizer = load_tokenizer(model)
     dynamic = load_backend(model, chosen, "paddle")
+    assert isinstance(dynamic, PaddleBackend)
     output = Path(output)
     if output.resolve() == Path(model).resolve():
         raise UserError(f"output folder {output} is the model itself; choose another one")

@@ -5,7 +5,7 @@ A new task is one entry here and one file in pipelines/. Importing this module i
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.utils.imports import load_object
@@ -26,32 +26,22 @@ class TensorSpec:
 
     name: str
     shape: tuple[str, ...]
-    dtype: str
+    dtype: Literal["int64", "float32"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """What deployment needs to know about a task.
+    """What deployment needs to know about a task."""
 
-    Attributes:
-        name: as in --task and in export.json.
-        inputs: what a backend is given, in this order. Padding is recognized by its id.
-        outputs: what it returns.
-        heads: heads of `models.registry` whose weights can do the task; the first one is the network that is built.
-        pipeline: class of its pipeline, which also parses input lines and formats answers.
-        request: pydantic model of a request of the server.
-        options: options of `Pipeline.predict` that `ernie predict` may set.
-        warmup: a text that the model can answer, for the first call.
-    """
-
-    name: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    heads: tuple[str, ...]
-    pipeline: str
-    request: str
-    options: tuple[str, ...]
-    warmup: str
+    name: str  # as in --task and in export.json
+    inputs: tuple[TensorSpec, ...]  # what a backend is given, in this order; padding is recognized by its id
+    outputs: tuple[TensorSpec, ...]  # what it returns
+    heads: tuple[str, ...]  # of models.registry; the first one that the model's family has is built
+    pipeline: str  # class of its pipeline, which also parses input lines and formats answers
+    request: str  # pydantic model of a request of the server
+    options: tuple[str, ...]  # options of Pipeline.predict that `ernie predict` may set
+    warmup: str  # a short text that the model can answer, for the first call
+    example: str  # the text that the page of the server starts with
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -80,6 +70,7 @@ TASKS: dict[str, Task] = {
             request="ernie_from_scratch.deployment.server.requests:TextClassificationRequest",
             options=("top_k",),
             warmup="。",
+            example="房间干净，服务也很周到，下次还来。",
         ),
         Task(
             name="fill-mask",
@@ -90,6 +81,7 @@ TASKS: dict[str, Task] = {
             request="ernie_from_scratch.deployment.server.requests:FillMaskRequest",
             options=("top_k", "strategy"),
             warmup="[MASK]",
+            example="[MASK][MASK][MASK]是黑龙江的省会",
         ),
     )
 }

@@ -1,29 +1,27 @@
-"""Weights in and out, as {name: array}: .pdparams, .safetensors, .bin, and Paddle's file per variable.
+"""Reading and writing weights as {name: array}: .pdparams, .safetensors, .bin, and Paddle's file per variable.
 
-Nothing here runs code that a file brings: pickles are read by a reader that knows arrays and nothing else.
+No code in a file is executed: pickles are read by an unpickler that accepts arrays and nothing else.
 """
 
 import io
 import json
-import os
 import pickle
 import struct
 import zipfile
 from collections import OrderedDict
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
 
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.utils.files import atomic_write
 
-WEIGHT_FILES = (
-    "model_state.pdparams",
-    "model.safetensors",
-    "pytorch_model.bin",
-)  # the first one found is read
-# What number types are called in torch's storages, in safetensors, and in Paddle's protobuf.
+# The first one that a model folder has is read.
+WEIGHT_FILES = ("model_state.pdparams", "model.safetensors", "pytorch_model.bin")
+# numpy's names of the data types of torch's storages, of safetensors, and of Paddle's protobuf; bf16 is not numpy's.
 TORCH_TYPES = {
     "FloatStorage": "f4", "HalfStorage": "f2", "DoubleStorage": "f8", "BFloat16Storage": "bf16",
     "LongStorage": "i8", "IntStorage": "i4", "ShortStorage": "i2", "CharStorage": "i1",
@@ -33,7 +31,9 @@ SAFETENSORS_TYPES = {
     "F32": "f4", "F16": "f2", "F64": "f8", "BF16": "bf16",
     "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "U8": "u1", "BOOL": "?",
 }  # fmt: skip
-DAMAGES = (
+PADDLE_TYPES = {0: "?", 1: "i2", 2: "i4", 3: "i8", 4: "f2", 5: "f4", 6: "f8", 20: "u1", 21: "i1", 22: "bf16"}
+# What readers raise for a file that is damaged or of another format.
+FORMAT_ERRORS = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
     EOFError,
@@ -41,12 +41,12 @@ DAMAGES = (
     LookupError,
     TypeError,
     AttributeError,
+    struct.error,
 )
-PADDLE_TYPES = {0: "?", 1: "i2", 2: "i4", 3: "i8", 4: "f2", 5: "f4", 6: "f8", 20: "u1", 21: "i1", 22: "bf16"}
 
 
 def find_weights(folder: Path) -> Path:
-    """The file of weights in a model folder; raises UserError when there is none."""
+    """The weight file of a model folder; UserError when there is none."""
     for name in WEIGHT_FILES:
         for path in (folder / name, folder / f"{name}.index.json"):
             if path.is_file():
@@ -58,7 +58,7 @@ def find_weights(folder: Path) -> Path:
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
-    """Reads a file by its ending (index.json: all files it names); raises UserError when it is damaged."""
+    """Reads a file by its suffix (index.json: all shards that it names); UserError when it is damaged."""
     readers = {".pdparams": read_pdparams, ".safetensors": read_safetensors, ".bin": read_torch}
     try:
         if path.name.endswith(".index.json"):
@@ -69,39 +69,44 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"cannot read: {path}; {(error.strerror or str(error)).lower()}") from error
     except UserError:
         raise
-    except DAMAGES as error:
-        raise UserError(f"damaged or foreign file: {path} ({error}); fetch or write it again") from error
+    except FORMAT_ERRORS as error:
+        raise UserError(
+            f"damaged file or unknown format: {path} ({error}); download or write it again"
+        ) from error
 
 
-def array(data: bytes, kind: str, shape=None) -> np.ndarray:
-    """Bytes as numbers; bf16, which numpy does not have, becomes float32 (it is its upper half)."""
-    if kind == "bf16":
-        numbers = (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
+def to_array(data: bytes, dtype: str, shape: Sequence[int] | None = None) -> np.ndarray:
+    """Little-endian bytes as an array; bf16, which numpy lacks, becomes float32 (bf16 is its upper half)."""
+    if dtype == "bf16":
+        values = (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
     else:
-        numbers = np.frombuffer(data, np.dtype(kind).newbyteorder("<"))
-    return numbers if shape is None else numbers.reshape(shape)
+        values = np.frombuffer(data, np.dtype(dtype).newbyteorder("<"))
+    return values if shape is None else values.reshape(shape)
+
+
+RECONSTRUCT = np.zeros(0).__reduce__()[0]  # what numpy's pickles call; its module differs between versions
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Reads pickles of dicts, lists and arrays; other names in the file are refused, not looked up."""
+    """Reads pickles of dicts, lists and arrays; any other class or function in the file is an error."""
 
-    KNOWN = {
-        ("numpy.core.multiarray", "_reconstruct"): np.core.multiarray._reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): np.core.multiarray._reconstruct,
+    ALLOWED = {
+        ("numpy.core.multiarray", "_reconstruct"): RECONSTRUCT,
+        ("numpy._core.multiarray", "_reconstruct"): RECONSTRUCT,
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
         ("collections", "OrderedDict"): OrderedDict,
         ("builtins", "tuple"): tuple,
     }
 
-    def find_class(self, module, name):
-        if (module, name) not in self.KNOWN:
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.ALLOWED:
             raise pickle.UnpicklingError(f"it wants to run {module}.{name}")
-        return self.KNOWN[module, name]
+        return self.ALLOWED[module, name]
 
 
 def read_pdparams(path: Path) -> dict[str, np.ndarray]:
-    """What paddle.save and paddle.static.save write."""
+    """A file of paddle.save or paddle.static.save."""
     with path.open("rb") as file:
         values = ArrayUnpickler(file).load()
     tensors = {}
@@ -109,54 +114,58 @@ def read_pdparams(path: Path) -> dict[str, np.ndarray]:
         if isinstance(value, tuple):  # older versions: (name of the parameter, array)
             value = value[1]
         if isinstance(value, np.ndarray):
-            tensors[name] = array(value.tobytes(), "bf16", value.shape) if value.dtype == np.uint16 else value
+            is_bf16 = value.dtype == np.uint16  # how Paddle stores it
+            tensors[name] = to_array(value.tobytes(), "bf16", value.shape) if is_bf16 else value
     return tensors
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """A file in the safetensors format."""
     import safetensors
 
     try:
         entries = safetensors.deserialize(path.read_bytes())
     except safetensors.SafetensorError as error:
         raise ValueError(str(error)) from error
-    return {name: array(e["data"], SAFETENSORS_TYPES[e["dtype"]], e["shape"]) for name, e in entries}
+    return {name: to_array(e["data"], SAFETENSORS_TYPES[e["dtype"]], e["shape"]) for name, e in entries}
 
 
 class TorchUnpickler(ArrayUnpickler):
-    """data.pkl of a file that torch.save (1.6 or later) wrote; the numbers lie beside it in the same zip."""
+    """Reads data.pkl of a file of torch.save (1.6 or later); the storages are other members of the same zip."""
 
     def __init__(self, archive: zipfile.ZipFile, root: str):
         super().__init__(io.BytesIO(archive.read(f"{root}/data.pkl")))
         self.archive, self.root = archive, root
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         if module in ("torch", "torch.storage") and name in TORCH_TYPES:
             return TORCH_TYPES[name]
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return self.strided
+            return self.strided_view
         if (module, name) == ("torch._utils", "_rebuild_parameter"):
             return lambda tensor, requires_grad, hooks: tensor
         return super().find_class(module, name)
 
-    def persistent_load(self, reference):
-        _, kind, key, _, _ = reference  # "storage", number type, file, device, count
-        return array(self.archive.read(f"{self.root}/data/{key}"), kind)
+    def persistent_load(self, pid: Any) -> np.ndarray:
+        _, dtype, key, _, _ = pid  # "storage", data type, member of the archive, device, number of elements
+        return to_array(self.archive.read(f"{self.root}/data/{key}"), dtype)
 
     @staticmethod
-    def strided(storage, offset, shape, strides, *_):
-        """A view of the storage, as the tensor was one."""
+    def strided_view(
+        storage: np.ndarray, offset: int, shape: Sequence[int], strides: Sequence[int], *_: Any
+    ) -> np.ndarray:
+        """The elements of the storage that the tensor is a view of; strides count elements."""
         last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
         if min((offset, *shape, *strides), default=0) < 0 or (0 not in shape and last >= storage.size):
             raise ValueError("a tensor reaches beyond its storage")
-        steps = [stride * storage.itemsize for stride in strides]
-        return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps).copy()
+        in_bytes = [stride * storage.itemsize for stride in strides]
+        return np.lib.stride_tricks.as_strided(storage[offset:], shape, in_bytes).copy()
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:
-    """A state dict of torch.save."""
+    """A state dict of torch.save; other values in the file are ignored."""
     if not zipfile.is_zipfile(path):
-        raise UserError(f"torch's old format: {path}; load and save it with torch 1.6 or later")
+        raise UserError(f"torch's old file format: {path}; load and save it with torch 1.6 or later")
     with zipfile.ZipFile(path) as archive:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         values = TorchUnpickler(archive, pickles[0].removesuffix("/data.pkl")).load()
@@ -164,36 +173,44 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_variable(data: bytes) -> np.ndarray:
-    """A variable of save_persistables: versions, level of detail, a protobuf of type and shape, numbers."""
-    version, levels = struct.unpack_from("<IQ", data)
+    """A variable of save_persistables: version, LoD offsets, version of the tensor, a protobuf TensorDesc, elements."""
+    version, lod_levels = struct.unpack_from("<IQ", data)
     position = 12
-    for _ in range(levels):
+    for _ in range(lod_levels):
         position += 8 + struct.unpack_from("<Q", data, position)[0]
     tensor_version, length = struct.unpack_from("<Ii", data, position)
     if version or tensor_version or not 0 < length < 1000:
         raise ValueError("not a variable of save_persistables")
-    description, kind, shape = data[position + 8 : position + 8 + length], None, []
-    index = 0
-    while index < length:  # fields: 08 type, 10 size of one axis, each followed by a varint
-        field, value, shift = description[index], 0, 0
+    start = position + 8
+    dtype, shape = _read_tensor_desc(data[start : start + length])
+    return to_array(data[start + length :], dtype, shape)
+
+
+def _read_tensor_desc(data: bytes) -> tuple[str, list[int]]:
+    """Data type and shape in the protobuf: fields 08 (data type) and 10 (size of an axis), each with a varint."""
+    dtype, shape, index = None, [], 0
+    while index < len(data):
+        field, value, shift = data[index], 0, 0
         index += 1
         while True:
-            byte = description[index]
+            byte = data[index]
             value |= (byte & 127) << shift
             index, shift = index + 1, shift + 7
             if byte < 128:
                 break
         if field == 8:
-            kind = PADDLE_TYPES[value]
+            dtype = PADDLE_TYPES[value]
         else:
             shape.append(value)
-    return array(data[position + 8 + length :], kind, shape)
+    if dtype is None:
+        raise ValueError("a variable without a data type")
+    return dtype, shape
 
 
 def variable_bytes(tensor: np.ndarray) -> bytes:
     """The inverse of `read_variable`, for float32."""
 
-    def varint(number):
+    def varint(number: int) -> bytes:
         return bytes([number & 127 | 128]) + varint(number >> 7) if number > 127 else bytes([number])
 
     description = b"\x08\x05" + b"".join(b"\x10" + varint(size) for size in tensor.shape)
@@ -202,44 +219,35 @@ def variable_bytes(tensor: np.ndarray) -> bytes:
 
 
 def read_variables(folder: Path) -> dict[str, np.ndarray]:
-    """A folder of save_persistables; raises UserError for a damaged file."""
+    """A folder of save_persistables; UserError for a damaged file."""
     try:
         return {
             path.name: read_variable(path.read_bytes()) for path in sorted(folder.iterdir()) if path.is_file()
         }
-    except (*DAMAGES, struct.error) as error:
-        raise UserError(f"damaged or foreign file: in {folder} ({error}); fetch or write it again") from error
+    except FORMAT_ERRORS as error:
+        raise UserError(
+            f"damaged file or unknown format: in {folder} ({error}); download or write it again"
+        ) from error
 
 
-def write_variables(folder: Path, tensors: dict[str, np.ndarray]) -> None:
+def write_variables(folder: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """One file per variable, as save_persistables writes them."""
     for name, tensor in tensors.items():
-        with written(folder / name) as temporary:
+        with atomic_write(folder / name) as temporary:
             temporary.write_bytes(variable_bytes(tensor))
 
 
-@contextmanager
-def written(path: Path):
-    """A temporary path beside `path`: when the block ends well, what was written there becomes `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def write_pdparams(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """A file of paddle.save."""
+    values: Any = tensors  # paddle.save takes arrays too
+    with atomic_write(path) as temporary:
+        paddle.save(values, str(temporary))
 
 
-def write_pdparams(path: Path, tensors: dict[str, np.ndarray]) -> None:
-    with written(path) as temporary:
-        paddle.save(tensors, str(temporary))
-
-
-def write_safetensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """A file in the safetensors format; `metadata` goes into its header."""
     from safetensors.numpy import save_file
 
-    with written(path) as temporary:
-        save_file(
-            {name: np.ascontiguousarray(value) for name, value in tensors.items()}, str(temporary), metadata
-        )
+    arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    with atomic_write(path) as temporary:
+        save_file(arrays, str(temporary), metadata)

@@ -37,7 +37,9 @@ def load_pretrained(cls: type[Model], name_or_folder: str | os.PathLike, **overr
         config.id2label = None
     model = cls(cls.config_class.from_dict({**config.to_dict(), **overrides}))
     tensors = read_weights(path)
-    load_weights(model, from_huggingface(tensors) if is_huggingface(tensors) else tensors, path)
+    if is_huggingface(tensors, cls.base_name):
+        tensors = from_huggingface(tensors, cls.base_name)
+    load_weights(model, tensors, path)
     return model
 
 

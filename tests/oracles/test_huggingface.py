@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from models_helpers import EVERY_CASE, NO_DROPOUT, configs, ids, randomize  # noqa: E402
 
 import ernie_from_scratch as efs  # noqa: E402
-from ernie_from_scratch.weights.conversion import convert, write  # noqa: E402
+from ernie_from_scratch.weights.conversion import convert, write_model  # noqa: E402
 
 pytestmark = pytest.mark.oracle
 torch = pytest.importorskip("torch", reason="torch is not installed (requirements-oracles.lock)")
@@ -40,7 +40,7 @@ def pair(name, config, rng, folder):
     """Our model with random weights, and theirs with the same, through a folder in their layout."""
     ours = getattr(efs, name)(config)
     randomize(ours, rng)
-    write(ours, folder, "huggingface", name)
+    write_model(ours, folder, "huggingface")
     theirs = their_class(name).from_pretrained(folder, attn_implementation="eager")
     return ours, theirs
 
@@ -105,7 +105,7 @@ def test_loss_and_gradients_are_equal(config, seed, tmp_path_factory):
     from ernie_from_scratch.weights.names import from_huggingface
 
     found = {name: parameter.grad.numpy() for name, parameter in ours.named_parameters()}
-    expected = from_huggingface({name: p.grad.numpy() for name, p in theirs.named_parameters()})
+    expected = from_huggingface({name: p.grad.numpy() for name, p in theirs.named_parameters()}, "ernie")
     largest = max(np.abs(gradient).max() for gradient in expected.values())
     compared = 0
     for name, gradient in expected.items():
@@ -147,9 +147,9 @@ def test_convert_runs_both_toolkits(tmp_path):
     randomize(model, np.random.default_rng(0))
     model.save_pretrained(tmp_path / "start")
     source, output, difference = convert(tmp_path / "start", tmp_path / "out", "huggingface")
-    assert source.runner.startswith("paddlenlp") and output.runner.startswith("transformers")
+    assert source.toolkit.startswith("paddlenlp") and output.toolkit.startswith("transformers")
     assert 0 < difference < 1e-4
     back, _, _ = convert(tmp_path / "out", tmp_path / "back", "paddlenlp")
-    assert back.runner.startswith("transformers")
+    assert back.toolkit.startswith("transformers")
     again = efs.ErnieForPretraining.from_pretrained(tmp_path / "back")
     assert all((a == b).all() for a, b in zip(again.parameters(), model.parameters(), strict=True))

@@ -24,13 +24,15 @@ class Backend(ABC):
         self.task = task
 
     def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
-        """The outputs of the task by name, float32, for the arrays of all its inputs by name."""
+        """The outputs of the task by name, float32, for the arrays of all its inputs by name. What the network
+        computes besides (the sentence order logits of a pretraining head) is left out.
+        """
         inputs = {
             spec.name: np.ascontiguousarray(arrays[spec.name], dtype=spec.dtype) for spec in self.task.inputs
         }
         names = [spec.name for spec in self.task.outputs]
-        return dict(zip(names, self._run(inputs), strict=True))
+        return dict(zip(names, self._run(inputs)[: len(names)], strict=True))
 
     @abstractmethod
     def _run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """The outputs in the task's order."""
+        """The outputs in the task's order, perhaps followed by others."""

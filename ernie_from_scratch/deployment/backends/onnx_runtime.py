@@ -1,6 +1,7 @@
 """ONNX Runtime on a CPU."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,4 +27,5 @@ class OnnxRuntimeBackend(Backend):
         )
 
     def _run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        return self.session.run(None, inputs)
+        outputs: Any = self.session.run(None, inputs)
+        return outputs

@@ -1,6 +1,7 @@
 """OpenVINO on a CPU, in float32."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ class OpenVinoBackend(Backend):
         import openvino
 
         super().__init__(task, folder)
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if num_threads:
             settings["INFERENCE_NUM_THREADS"] = num_threads
         self.compiled = openvino.Core().compile_model(str(Path(folder) / "model.onnx"), "CPU", settings)

@@ -17,7 +17,9 @@ class PaddleBackend(Backend):
 
     def __init__(self, task: Task, folder: str | Path, num_threads: int | None = None):
         super().__init__(task, folder)
-        self.network = read_family(folder).heads[task.heads[0]].from_pretrained(folder)
+        heads = read_family(folder).heads
+        head = next(name for name in task.heads if name in heads)
+        self.network = heads[head].from_pretrained(folder)
         self.network.eval()
 
     def _run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:

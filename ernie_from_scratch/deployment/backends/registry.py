@@ -24,19 +24,12 @@ EXPORT_FORMATS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class BackendEntry:
-    """An engine.
+    """An engine."""
 
-    Attributes:
-        name: as in --backend.
-        format: the export format that it reads (a key of EXPORT_FORMATS); None: a model folder.
-        backend: its class, as "module:Class".
-        library: optional library that it needs, None for Paddle alone.
-    """
-
-    name: str
-    format: str | None
-    backend: str
-    library: str | None = None
+    name: str  # as in --backend
+    format: str | None  # the export format that it reads, a key of EXPORT_FORMATS; None: a model folder
+    backend: str  # its class, as "module:Class"
+    library: str | None = None  # optional library that it needs besides Paddle
 
 
 _PACKAGE = "ernie_from_scratch.deployment.backends"

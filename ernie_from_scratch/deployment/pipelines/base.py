@@ -39,8 +39,8 @@ class Pipeline(ABC):
         return self.predict([inputs], **options)[0]
 
     @abstractmethod
-    def predict(self, inputs: Sequence, **options: Any) -> list:
-        """The answer to each input, in order."""
+    def predict(self, inputs: Sequence, *args: Any, **options: Any) -> list:
+        """The answer to each input, in order; each task has its own options."""
 
     @classmethod
     def parse_line(cls, line: str) -> Any:

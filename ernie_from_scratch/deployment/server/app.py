@@ -13,6 +13,7 @@ import ernie_from_scratch
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.deployment.pipelines import Pipeline, pipeline
 from ernie_from_scratch.deployment.server.batcher import DynamicBatcher, Overloaded
+from ernie_from_scratch.deployment.tasks import STRATEGIES
 from ernie_from_scratch.utils.imports import import_extra
 
 if TYPE_CHECKING:
@@ -36,13 +37,14 @@ def create_app(pipe: Pipeline, model_name: str = "") -> "FastAPI":
     FillMaskPipeline.predict). Errors return {"error": one line} with status 400 (the model can't take the input),
     413 (too large), 422 (invalid request) or 503 (too many requests in the queue).
     """
-    fastapi = import_extra("fastapi")
+    import_extra("fastapi")
+    from fastapi import FastAPI, Request
     from fastapi.responses import HTMLResponse, JSONResponse
     from pydantic import ValidationError
 
     from ernie_from_scratch.deployment.server.requests import first_error
 
-    Request = pipe.backend.task.request_class()
+    request_class = pipe.backend.task.request_class()
     batcher = DynamicBatcher(lambda inputs, options: pipe.predict(inputs, **options))
     about = {
         "status": "ok",
@@ -51,23 +53,26 @@ def create_app(pipe: Pipeline, model_name: str = "") -> "FastAPI":
         "model": model_name,
         "labels": list(pipe.labels),
         "max_seq_len": pipe.max_seq_len,
+        "fields": list(request_class.model_fields),
+        "strategies": STRATEGIES if "strategy" in request_class.model_fields else (),
+        "example": pipe.backend.task.example,
         "version": ernie_from_scratch.__version__,
     }
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: "FastAPI") -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await batcher.start()
         yield
         await batcher.stop()
 
-    app = fastapi.FastAPI(
+    app = FastAPI(
         title="ernie_from_scratch", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
 
     def error_response(status: int, message: str, **headers: str) -> JSONResponse:
         return JSONResponse({"error": message}, status_code=status, headers=headers)
 
-    async def read_body(request: fastapi.Request) -> bytes | None:
+    async def read_body(request: Request) -> bytes | None:
         body = bytearray()
         async for part in request.stream():
             body += part
@@ -76,7 +81,7 @@ def create_app(pipe: Pipeline, model_name: str = "") -> "FastAPI":
         return bytes(body)
 
     @app.post("/predict")
-    async def predict(request: fastapi.Request):
+    async def predict(request: Request):
         start = time.perf_counter()
         body = await read_body(request)
         if body is None:
@@ -84,7 +89,7 @@ def create_app(pipe: Pipeline, model_name: str = "") -> "FastAPI":
                 413, f"the request is larger than {MAX_BODY:,} bytes; send fewer texts", Connection="close"
             )
         try:
-            parsed = Request.model_validate_json(body)
+            parsed = request_class.model_validate_json(body)
             predictions = await batcher.submit(parsed.inputs(), parsed.options())
         except ValidationError as error:
             return error_response(422, first_error(error))
