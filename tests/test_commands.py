@@ -1,6 +1,5 @@
 """The frame of `ernie`: choosing a command, mistakes that end in one line and exit code 2, and `ernie doctor`."""
 
-import argparse
 import json
 import os
 import signal
@@ -12,6 +11,7 @@ import pytest
 
 from ernie_from_scratch.commands import main as frame
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.utils.settings import Settings
 
 
 def ernie(*argv, capsys):
@@ -85,13 +85,10 @@ def broken(monkeypatch):
     def make(error):
         class Module:
             HELP = "Break"
+            SETTINGS = Settings
 
             @staticmethod
-            def add_arguments(parser: argparse.ArgumentParser):
-                pass
-
-            @staticmethod
-            def run(args):
+            def run(settings):
                 raise error
 
         monkeypatch.setattr(frame, "command_names", lambda: ["broken"])
@@ -139,10 +136,11 @@ def test_console_script_and_module_are_the_same():
 PROGRAM = """
 import sys
 from ernie_from_scratch.commands import main as frame
+from ernie_from_scratch.utils.settings import Settings
 class Module:
     HELP = "Print"
-    add_arguments = staticmethod(lambda parser: None)
-    run = staticmethod(lambda args: BODY)
+    SETTINGS = Settings
+    run = staticmethod(lambda settings: BODY)
 frame.command_names = lambda: ["print"]
 frame.load = lambda name: Module
 sys.exit(frame.main(["print"]))

@@ -1,7 +1,6 @@
 """`ernie finetune`."""
 
 from ernie_from_scratch.finetuning.settings import FinetuneSettings
-from ernie_from_scratch.utils.command_line import add_settings, read_settings
 
 HELP = """Train a pretrained model on labelled examples.
 
@@ -15,13 +14,11 @@ examples:
   ernie finetune --config sentiment.yaml --seed 2 --output_dir runs/sentiment-2
 """
 
-
-def add_arguments(parser):
-    add_settings(parser, FinetuneSettings)
+SETTINGS = FinetuneSettings
 
 
-def run(args):
-    settings = read_settings(FinetuneSettings, args)
+def run(settings: FinetuneSettings) -> None:
+    settings.check()
     from ernie_from_scratch.finetuning.finetune import finetune, summary
 
     print(f"{settings.output_dir}: {summary(finetune(settings))}")

@@ -14,17 +14,10 @@ from ernie_from_scratch.dataset.masking import MaskingRules
 from ernie_from_scratch.dataset.rng import MASK64, fold, mix64
 from ernie_from_scratch.dataset.sample_cache import digest, load_or_build
 from ernie_from_scratch.dataset.sampler import make_sampler
-from ernie_from_scratch.dataset.samples import (
-    SENTENCE_PAIRS,
-    SampleRules,
-    build_samples,
-    count_samples,
-    table_fits,
-)
+from ernie_from_scratch.dataset.samples import SampleRules, build_samples, count_samples, table_fits
+from ernie_from_scratch.dataset.settings import SPLITS, DataSettings
 from ernie_from_scratch.dataset.tokens import TokenTable
 
-SPLITS = ("train", "valid", "test")
-MAX_SEQ_LEN = 1 << 15
 LAST_NUMBER = 1 << 62
 
 
@@ -57,50 +50,63 @@ class PretrainingData:
         self,
         prefixes,
         vocabulary,
-        split="949,50,1",
-        max_seq_len=128,
-        masking="entity",
-        masked_lm_prob=0.15,
-        max_ngrams=3,
-        sentence_pairs="sop",
-        short_seq_prob=0.1,
-        seed=1234,
+        split=DataSettings.split,
+        max_seq_len=DataSettings.max_seq_len,
+        masking=DataSettings.masking,
+        masked_lm_prob=DataSettings.masked_lm_prob,
+        max_ngrams=DataSettings.max_ngrams,
+        sentence_pairs=DataSettings.sentence_pairs,
+        short_seq_prob=DataSettings.short_seq_prob,
+        seed=DataSettings.seed,
         mask_schedule=None,
-        favor_longer_ngram=False,
-        replace_per="token",
-        max_sentences=0,
+        favor_longer_ngram=DataSettings.favor_longer_ngram,
+        replace_per=DataSettings.replace_per,
+        max_sentences=DataSettings.max_sentences,
         cache_dir=None,
     ):
-        _check_choice("sentence_pairs", sentence_pairs, SENTENCE_PAIRS)
-        _check_choice("replace_per", replace_per, ("token", "unit"))
-        _check_range("max_seq_len", max_seq_len, 5, MAX_SEQ_LEN)
-        _check_range("masked_lm_prob", masked_lm_prob, 1e-9, 1)
-        _check_range("short_seq_prob", short_seq_prob, 0, 1)
-        _check_range("max_ngrams", max_ngrams, 1, 64)
-        _check_range("max_sentences", max_sentences, 0, MAX_SEQ_LEN)
+        settings = DataSettings(
+            split=split,
+            max_seq_len=max_seq_len,
+            sentence_pairs=sentence_pairs,
+            short_seq_prob=short_seq_prob,
+            max_sentences=max_sentences,
+            masking=masking,
+            masked_lm_prob=masked_lm_prob,
+            max_ngrams=max_ngrams,
+            favor_longer_ngram=favor_longer_ngram,
+            replace_per=replace_per,
+            seed=seed,
+        ).check()
         check_weights(prefixes)
-        stages = mask_stages(masking, mask_schedule)
-        specials = 2 if sentence_pairs == "none" else 3
-        self.vocabulary, self.max_seq_len, self.cache_dir = vocabulary, int(max_seq_len), cache_dir
+        stages = mask_stages(settings.masking, mask_schedule)
+        specials = 2 if settings.sentence_pairs == "none" else 3
+        self.vocabulary, self.max_seq_len, self.cache_dir = vocabulary, settings.max_seq_len, cache_dir
         self.tokens = TokenTable.of(vocabulary)
         self.sample_rules = SampleRules(
-            int(max_seq_len) - specials, sentence_pairs, float(short_seq_prob), int(max_sentences)
+            settings.max_seq_len - specials,
+            settings.sentence_pairs,
+            settings.short_seq_prob,
+            settings.max_sentences,
         )
         self.masking_rules = MaskingRules(
-            stages, float(masked_lm_prob), int(max_ngrams), bool(favor_longer_ngram), replace_per
+            stages,
+            settings.masked_lm_prob,
+            settings.max_ngrams,
+            settings.favor_longer_ngram,
+            settings.replace_per,
         )
         self.weights = [float(weight) for weight, _ in prefixes]
         self.corpora = [open_corpus(prefix, vocabulary) for _, prefix in prefixes]
         for corpus in self.corpora:
-            check_levels(corpus, stages, masking)
+            check_levels(corpus, stages, settings.masking)
         identities = [corpus.identity() for corpus in self.corpora]
         rules = (self.sample_rules, self.masking_rules, self.max_seq_len, self.weights)
-        everything = (identities, vocabulary.sha256, str(split), int(seed), rules)
+        everything = (identities, vocabulary.sha256, settings.split, settings.seed, rules)
         self.fingerprint = hashlib.sha256(
             repr(everything).encode()
         ).hexdigest()  # of all that the batches depend on
-        self.seed_key = mix64(int(seed) & MASK64)
-        ranges = [split_documents(len(corpus.documents) - 1, split) for corpus in self.corpora]
+        self.seed_key = mix64(settings.seed & MASK64)
+        ranges = [split_documents(len(corpus.documents) - 1, settings.split) for corpus in self.corpora]
         self._splits = {
             name: self._make_split(number, name, [part[number] for part in ranges], identities)
             for number, name in enumerate(SPLITS)
@@ -111,7 +117,8 @@ class PretrainingData:
             )
 
     def __getitem__(self, name: str) -> "Split":
-        _check_choice("split", name, SPLITS)
+        if name not in SPLITS:
+            raise UserError(f"split {name!r} is unknown; choose one of {', '.join(SPLITS)}")
         return self._splits[name]
 
     def report(self) -> dict[str, dict[str, int]]:
@@ -201,13 +208,3 @@ class Split:
             for corpus, table, (first, last) in zip(self._corpora, self.tables, self._ranges, strict=True)
         ]
         return {name: sum(part[name] for part in parts) for name in parts[0]}
-
-
-def _check_choice(name: str, value, choices) -> None:
-    if value not in choices:
-        raise UserError(f"{name} {value!r} is unknown; choose one of {', '.join(choices)}")
-
-
-def _check_range(name: str, value, low, high) -> None:
-    if not (isinstance(value, int | float) and low <= value <= high):
-        raise UserError(f"{name} {value!r} is out of range; give a number from {low} to {high}")

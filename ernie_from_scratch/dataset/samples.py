@@ -12,10 +12,10 @@ import numpy as np
 
 from ernie_from_scratch.dataset.indexed import IndexedCorpus
 from ernie_from_scratch.dataset.rng import Purpose, below_at, fold, uniform_at
+from ernie_from_scratch.dataset.settings import DataSettings
 from ernie_from_scratch.dataset.tokens import TokenTable
 from ernie_from_scratch.text.corpus.spans import ENTITY_START, TYPE_SHIFT, WORD_START
 
-SENTENCE_PAIRS = ("sop", "nsp", "none")
 NOT_ASKED = -100  # label of a row without a pair; losses leave negative labels out
 
 # One row of the sample table: where the sample is, the sentence that it starts in, and its document.
@@ -27,9 +27,9 @@ class SampleRules:
     """How documents become samples; tokens are counted without [CLS] and [SEP]."""
 
     max_tokens: int
-    sentence_pairs: str = "sop"
-    short_seq_prob: float = 0.1
-    max_sentences: int = 0  # per sample; 0: as many as fit
+    sentence_pairs: str = DataSettings.sentence_pairs
+    short_seq_prob: float = DataSettings.short_seq_prob
+    max_sentences: int = DataSettings.max_sentences  # per sample; 0: as many as fit
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ import paddle
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.finetuning.batches import by_length
+from ernie_from_scratch.finetuning.settings import EvaluateSettings
 from ernie_from_scratch.finetuning.tasks import Task, find_task
 from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 from ernie_from_scratch.utils.files import atomic_write
-
-EVALUATION_BATCH = 64  # rows
 
 
 def encode_examples(task: Task, examples, tokenizer, max_seq_len: int) -> list[dict]:
@@ -30,7 +29,9 @@ def forward(model, batch: dict, targets: dict):
 
 
 @paddle.no_grad()
-def score_rows(task: Task, model, tokenizer, rows, batch_size: int = EVALUATION_BATCH) -> tuple[dict, list]:
+def score_rows(
+    task: Task, model, tokenizer, rows, batch_size: int = EvaluateSettings.batch_size
+) -> tuple[dict, list]:
     """Mean loss and scores over `rows`, dropout off, and the outputs of every row in order.
 
     Returns:
@@ -56,9 +57,9 @@ def score_rows(task: Task, model, tokenizer, rows, batch_size: int = EVALUATION_
 def evaluate(
     model,
     data,
-    task: str = "seq_cls",
+    task: str = EvaluateSettings.task,
     max_seq_len: int | None = None,
-    batch_size: int = EVALUATION_BATCH,
+    batch_size: int = EvaluateSettings.batch_size,
     predictions=None,
 ) -> dict:
     """Score the fine-tuned model folder `model` on the labelled file `data`.

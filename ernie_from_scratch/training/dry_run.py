@@ -7,7 +7,7 @@ import numpy as np
 import paddle
 
 from ernie_from_scratch.dataset.collate import real_tokens
-from ernie_from_scratch.dataset.pretraining_data import SPLITS
+from ernie_from_scratch.dataset.settings import SPLITS
 from ernie_from_scratch.planner.job import Job, Layout
 from ernie_from_scratch.planner.memory import fullest_stage
 from ernie_from_scratch.planner.memory_cpu import cpu_memory

@@ -5,8 +5,7 @@ import math
 from paddle.optimizer.lr import LRScheduler
 
 from ernie_from_scratch.config import UserError
-
-DECAY_KINDS = ("linear", "cosine")
+from ernie_from_scratch.training.settings import DECAY_KINDS
 
 
 class WarmupDecay(LRScheduler):

@@ -8,7 +8,8 @@
     ExportSettings(model="runs/sentiment").check()              # from Python, by field names
     ExportSettings.from_mapping({"model_name_or_path": "m"})    # from YAML or **values: aliases, types checked
 
-A subclass gives an inherited option another default without repeating the rest: `top: int = inherit(default=5)`.
+A subclass gives an inherited option another default without repeating the rest: `top: int = inherit(default=5)`;
+an option of any other class is taken over by `top: int = inherit(ExportSettings)`.
 Field types may be str, int, float, bool, pathlib.Path and lists of these, each also with `| None`.
 utils/command_line.py makes the flags.
 """
@@ -68,12 +69,13 @@ def option(default: Any, help: str, **properties: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Inherited:
+    source: "type[Settings] | None"
     changes: dict[str, Any]
 
 
-def inherit(**changes: Any) -> Any:
-    """The option of the same name in the base class, with another default, help or bounds, or more aliases."""
-    return _Inherited(changes)
+def inherit(source: "type[Settings] | None" = None, **changes: Any) -> Any:
+    """The option of the same name in the base class or in `source`, with the changes; aliases are added to its own."""
+    return _Inherited(source, changes)
 
 
 @dataclass
@@ -84,7 +86,10 @@ class Settings:
         super().__init_subclass__(**kwargs)
         for name, value in list(vars(cls).items()):
             if isinstance(value, _Inherited):
-                base = cls.__dataclass_fields__.get(name)  # of the base class: cls is no dataclass yet
+                source = (
+                    value.source or cls
+                )  # cls is no dataclass yet: its fields are those of the base class
+                base = source.__dataclass_fields__.get(name)
                 if base is None:
                     raise TypeError(f"{cls.__name__}: no option {name} to inherit")
                 changes = {**vars(option_of(base)), **value.changes}
@@ -150,6 +155,10 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """Field names and values, as YAML files hold them."""
         return dataclasses.asdict(self)
+
+    def subset(self, cls: type[S]) -> S:
+        """The values of the options that `cls`, a base class, has."""
+        return cls(**{field.name: getattr(self, field.name) for field in dataclasses.fields(cls)})
 
     def differences(self, earlier: dict[str, Any]) -> dict[str, Any]:
         """The options that decide a result and were different in `earlier`, with their values there.
