@@ -31,9 +31,9 @@ class DryRunSettings(Settings):
 SETTINGS = (PretrainSettings, LaunchSettings, DryRunSettings)
 
 
-def run(settings: PretrainSettings, several: LaunchSettings, how: DryRunSettings) -> None:
-    processes = several.check().processes if launched_processes() == 1 else None
-    if how.check().dry_run:
+def run(settings: PretrainSettings, launch: LaunchSettings, mode: DryRunSettings) -> None:
+    processes = launch.check().processes if launched_processes() == 1 else None
+    if mode.check().dry_run:
         from ernie_from_scratch.training.dry_run import dry_run
 
         for line in dry_run(settings, processes):
@@ -41,7 +41,7 @@ def run(settings: PretrainSettings, several: LaunchSettings, how: DryRunSettings
     elif processes:
         from ernie_from_scratch.training.launched import pretrain_launched
 
-        pretrain_launched(settings, several)
+        pretrain_launched(settings, launch)
     else:
         from ernie_from_scratch.training.loop import pretrain
 

@@ -61,7 +61,7 @@ class Parser(argparse.ArgumentParser):
         if not self._get_positional_actions():
             return args
         bare = {name for name, action in self._option_string_actions.items() if action.const}
-        pairs = zip(args, [*args[1:], ""], strict=True)
+        pairs = zip(args, [*args, ""][1:], strict=True)
         return [
             f"{arg}=true" if arg in bare and after.lower() not in TRUE | FALSE else arg
             for arg, after in pairs
