@@ -6,10 +6,10 @@ from dataset_helpers import random_documents, toy_vocabulary, write_corpus
 
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import ErnieConfig, UserError
-from ernie_from_scratch.dataset.masking import LEVELS
+from ernie_from_scratch.dataset.settings import LEVELS
 from ernie_from_scratch.training.pretrain import build_source, corpus_prefixes, load_vocabulary
 from ernie_from_scratch.training.settings import PretrainSettings
-from ernie_from_scratch.utils.command_line import Parser, add_settings, read_settings
+from ernie_from_scratch.utils.command_line import parse
 
 
 @pytest.fixture()
@@ -35,9 +35,7 @@ def flags(place, *more):
 
 
 def data_of(place, *more):
-    parser = Parser(prog="ernie pretrain")
-    add_settings(parser, PretrainSettings)
-    settings = read_settings(PretrainSettings, parser.parse_args(flags(place, *more))).check()
+    settings = parse("ernie pretrain", "", PretrainSettings, flags(place, *more))[0].check()
     prefixes = corpus_prefixes(settings.input_dir)
     return build_source(settings, prefixes, load_vocabulary(settings, prefixes))
 
@@ -98,7 +96,7 @@ def test_a_path_with_spaces_is_one_path(place):
         (("--masking", "knowledge", "--mask_schedule", "5: char"), "rise from sample 0"),
         (("--masking", "knowledge", "--mask_schedule", "char -1"), "at least 0"),
         (("--replace_per", "row"), "replace_per is 'row'"),
-        (("--max_sentences", "-1"), "max_sentences -1 is out of range"),
+        (("--max_sentences", "-1"), "--max_sentences is -1; it must be at least 0"),
         (("--masked_lm_prob", "0"), "masked_lm_prob"),
     ],
 )

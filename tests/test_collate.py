@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from dataset_helpers import BOTH, FIRST, random_documents, random_sentence, toy_sampler
 
-from ernie_from_scratch.dataset.samples import IGNORE_INDEX, SENTENCE_PAIRS
+from ernie_from_scratch.dataset.samples import IGNORE_INDEX
+from ernie_from_scratch.dataset.settings import SENTENCE_PAIRS
 
 
 @BOTH

@@ -1,17 +1,18 @@
 """The frame of `ernie`: choosing a command, mistakes that end in one line and exit code 2, and `ernie doctor`."""
 
-import argparse
 import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from ernie_from_scratch.commands import main as frame
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.utils.settings import Settings, flag_of, option_of
 
 
 def ernie(*argv, capsys):
@@ -63,16 +64,48 @@ def test_each_command_teaches(name, capsys):
 
 
 def test_commands_import_nothing_heavy():
-    """`ernie --help` imports every command module; Paddle and the like belong inside run()."""
+    """`ernie --help` and `ernie NAME --help` import every command module; Paddle and the like belong inside run()."""
     heavy = ("paddle", "paddlenlp", "matplotlib", "onnxruntime", "openvino", "fastapi")
     code = f"""
 import sys
 from ernie_from_scratch.commands import main
 for name in main.command_names():
-    main.load(name)
+    assert main.main([name, "--help"]) == 0
     assert not sys.modules.keys() & {set(heavy)}, name
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("name", frame.command_names())
+def test_each_command_names_what_is_missing(name, capsys):
+    """All required options but the last are given, and the error names that one."""
+    classes = frame.load(name).SETTINGS
+    first = classes[0] if isinstance(classes, tuple) else classes
+    required = [field for field in fields(first) if option_of(field).required]
+    if not required:
+        pytest.skip("nothing is required")
+    given = [[] if option_of(f).positional else [f"--{f.name}"] for f in required[:-1]]
+    argv = [word for flag in given for word in [*flag, "some"]]
+    assert f"error: {flag_of(required[-1])} is missing: " in one_line(capsys, name, *argv)
+
+
+def test_a_yaml_file_gives_the_settings_of_any_command(tmp_path, capsys):
+    file = tmp_path / "vocab.yaml"
+    text = write(tmp_path / "text.txt", "今天天气很好。" * 3)
+    file.write_text(f"input: {text}\noutput: {tmp_path / 'vocab.txt'}\nmin_count: 1\nkeep_case: true\n")
+    assert ernie("vocab", "--config", str(file), "--size", "100", capsys=capsys)[0] == 0
+    assert (tmp_path / "vocab.txt").exists()
+    file.write_text("samples: some\n")
+    assert "samples is 'some' in " in one_line(capsys, "inspect", "--config", str(file), "prefix")
+    assert "unknown model: x" in one_line(  # a plan's --config is a network
+        capsys, "plan", "--config", "x", "--gpus", "8", "--gpu", "h200",
+        "--global_batch_size", "8", "--max_seq_len", "8",
+    )  # fmt: skip
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 # Errors while a command runs
@@ -85,13 +118,10 @@ def broken(monkeypatch):
     def make(error):
         class Module:
             HELP = "Break"
+            SETTINGS = Settings
 
             @staticmethod
-            def add_arguments(parser: argparse.ArgumentParser):
-                pass
-
-            @staticmethod
-            def run(args):
+            def run(settings):
                 raise error
 
         monkeypatch.setattr(frame, "command_names", lambda: ["broken"])
@@ -139,10 +169,11 @@ def test_console_script_and_module_are_the_same():
 PROGRAM = """
 import sys
 from ernie_from_scratch.commands import main as frame
+from ernie_from_scratch.utils.settings import Settings
 class Module:
     HELP = "Print"
-    add_arguments = staticmethod(lambda parser: None)
-    run = staticmethod(lambda args: BODY)
+    SETTINGS = Settings
+    run = staticmethod(lambda settings: BODY)
 frame.command_names = lambda: ["print"]
 frame.load = lambda name: Module
 sys.exit(frame.main(["print"]))

@@ -9,7 +9,8 @@ from dataset_helpers import BOTH, CPP, HAN, random_documents, random_sentence, t
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.dataset.loader import BatchLoader
 from ernie_from_scratch.dataset.pretraining_data import PretrainingData
-from ernie_from_scratch.dataset.samples import IGNORE_INDEX, SENTENCE_PAIRS
+from ernie_from_scratch.dataset.samples import IGNORE_INDEX
+from ernie_from_scratch.dataset.settings import SENTENCE_PAIRS
 from ernie_from_scratch.text.corpus.prepare import prepare
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 
@@ -27,7 +28,9 @@ def prefix(tmp_path):
 
 def data_of(prefix, **settings):
     return PretrainingData(
-        [(1.0, prefix)], toy_vocabulary(), **{"split": "80,15,5", "max_seq_len": 64, **settings}
+        [(1.0, prefix)],
+        toy_vocabulary(),
+        **{"split": "80,15,5", "max_seq_len": 64, "masking": "entity", **settings},
     )
 
 
@@ -133,7 +136,11 @@ def test_several_corpora_by_weight(tmp_path, implementation):
         sentence = ([token] * 10, [0x17, 0x10] * 5)
         write_corpus(tmp_path / name, [[sentence] * int(rng.integers(1, 5)) for _ in range(50)])
     data = PretrainingData(
-        [(3.0, tmp_path / "a"), (1.0, tmp_path / "b")], vocabulary, split="1", max_seq_len=40
+        [(3.0, tmp_path / "a"), (1.0, tmp_path / "b")],
+        vocabulary,
+        split="1",
+        max_seq_len=40,
+        masking="entity",
     )
     labels = data["train"].batch(np.arange(len(data["train"])))["input_ids"][:, 1:]
     from_a = (labels == 6).any(axis=1).mean()
@@ -207,7 +214,7 @@ def test_a_sentence_of_a_hundred_thousand_tokens(tmp_path, implementation):
         {"replace_per": "row"},
         {"split": "a"},
         {"mask_schedule": {"char": 1}},
-        {"max_seq_len": "128"},
+        {"max_seq_len": "long"},
     ],
 )
 def test_bad_settings_are_one_line_errors(prefix, settings):

@@ -6,8 +6,9 @@ from dataset_helpers import random_documents, random_sentence, standard_score, t
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.dataset.mask_schedule import check_levels, mask_stages
-from ernie_from_scratch.dataset.masking import LEVELS, MaskingRules
+from ernie_from_scratch.dataset.masking import MaskingRules
 from ernie_from_scratch.dataset.rng import fold
+from ernie_from_scratch.dataset.settings import LEVELS
 from ernie_from_scratch.text.corpus.prepared import open_prepared
 
 

@@ -10,14 +10,14 @@ import yaml
 from small_corpus import NETWORK, make_corpus, run_settings
 
 from ernie_from_scratch.commands.main import main
-from ernie_from_scratch.commands.pretrain import add_arguments
+from ernie_from_scratch.commands.pretrain import SETTINGS
 from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 from ernie_from_scratch.training.metrics import read_metrics
 from ernie_from_scratch.training.pretrain import build_model
 from ernie_from_scratch.training.settings import PretrainSettings
-from ernie_from_scratch.utils.command_line import Parser, read_settings
+from ernie_from_scratch.utils.command_line import parse
 
 PADDLENLP = """--model_type ernie --model_name_or_path {X} --tokenizer_name_or_path {X} --input_dir {D} --output_dir {O}
     --split 949,50,1 --max_seq_len 512 --micro_batch_size 32 --global_batch_size 128 --sharding_degree 1 --dp_degree 4
@@ -55,9 +55,7 @@ def words(line, place, output, **changes):
 
 
 def settings_of(*flags):
-    parser = Parser(prog="ernie pretrain")
-    add_arguments(parser)
-    return read_settings(PretrainSettings, parser.parse_args(list(flags)))
+    return parse("ernie pretrain", "", SETTINGS, flags)[0]
 
 
 def test_every_flag_has_its_meaning(place):

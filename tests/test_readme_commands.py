@@ -13,7 +13,7 @@ import pytest
 import ernie_from_scratch as efs
 from ernie_from_scratch.commands import main as frame
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.utils.command_line import Parser
+from ernie_from_scratch.utils.command_line import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = [path for path in (ROOT / "README.md", ROOT / "README.zh-CN.md") if path.exists()]
@@ -98,9 +98,7 @@ def test_every_flag_is_known(command, home, monkeypatch):
     monkeypatch.chdir(home)
     _, name, *rest = shlex.split(command)
     assert name in frame.command_names()
-    parser = Parser(prog=f"ernie {name}")
-    frame.load(name).add_arguments(parser)
-    parser.parse_args(rest)
+    parse(f"ernie {name}", "", frame.load(name).SETTINGS, rest)
 
 
 @pytest.mark.slow
@@ -134,7 +132,5 @@ def test_links_to_files_lead_somewhere(path):
 
 
 def test_a_wrong_flag_would_be_noticed():
-    parser = Parser(prog="ernie pretrain")
-    frame.load("pretrain").add_arguments(parser)
     with pytest.raises(UserError, match="unknown flag"):
-        parser.parse_args(["--max_step", "5"])
+        parse("ernie pretrain", "", frame.load("pretrain").SETTINGS, ["--max_step", "5"])

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from ernie_from_scratch import native
 from ernie_from_scratch.dataset.blending import Blend, epoch_shares
 from ernie_from_scratch.dataset.mask_schedule import mask_stages
-from ernie_from_scratch.dataset.masking import LEVELS, MaskingRules
+from ernie_from_scratch.dataset.masking import MaskingRules
 from ernie_from_scratch.dataset.sampler import PythonSampler
-from ernie_from_scratch.dataset.samples import SAMPLE, SENTENCE_PAIRS, SampleRules, build_samples
+from ernie_from_scratch.dataset.samples import SAMPLE, SampleRules, build_samples
+from ernie_from_scratch.dataset.settings import LEVELS, SENTENCE_PAIRS
 from ernie_from_scratch.dataset.tokens import TokenTable
 
 pytestmark = CPP

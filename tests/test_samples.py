@@ -25,6 +25,7 @@ from ernie_from_scratch.dataset.samples import (
     choose_segments,
     count_samples,
 )
+from ernie_from_scratch.dataset.settings import SENTENCE_PAIRS
 from ernie_from_scratch.text.corpus.spans import ENTITY_START, TYPE_SHIFT, WORD_START
 
 
@@ -39,7 +40,7 @@ def document_of(lengths):
 
 
 @BOTH
-@pytest.mark.parametrize("pairs", samples.SENTENCE_PAIRS)
+@pytest.mark.parametrize("pairs", SENTENCE_PAIRS)
 @pytest.mark.parametrize("max_tokens", [2, 13, 61, 509])
 def test_every_token_is_in_one_sample_of_its_document(implementation, pairs, max_tokens):
     corpus = toy_corpus(random_documents(4, lengths=(2, 90)))
@@ -160,7 +161,7 @@ def test_max_sentences(implementation):
 @given(
     lengths=st.lists(st.lists(st.integers(0, 40), max_size=8), min_size=1, max_size=5),
     max_tokens=st.integers(2, 30),
-    pairs=st.sampled_from(samples.SENTENCE_PAIRS),
+    pairs=st.sampled_from(SENTENCE_PAIRS),
     max_sentences=st.integers(0, 3),
 )
 @settings(max_examples=60, deadline=None)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ernie_from_scratch.utils.command_line import add_settings, read_settings
 from ernie_from_scratch.utils.settings import REQUIRED, Settings, option
+from ernie_from_scratch.weights.layouts import LAYOUT_ALIASES, LAYOUT_CHOICES
 
 HELP = """Turn a model folder into another toolkit's layout, checked by running both sides.
 
@@ -17,34 +17,37 @@ examples:
 
 @dataclass
 class ConvertSettings(Settings):
-    model: str = option(REQUIRED, "folder to read", aliases=("model_name_or_path", "path"))
-    output: str = option(REQUIRED, "folder to write", aliases=("output_dir", "output_path"))
+    """Settings of `ernie convert`."""
+
+    model: str = option(REQUIRED, "folder to read", aliases=("model_name_or_path", "path"), path=True)
+    output: str = option(REQUIRED, "folder to write", aliases=("output_dir", "output_path"), path=True)
     to: str = option(
         "paddlenlp",
         "layout to write; dynamic is another name of paddlenlp, static is what paddle.static.save writes, "
         "persistables a file per variable in static_vars",
-        choices=("paddlenlp", "dynamic", "huggingface", "static", "persistables"),
+        choices=LAYOUT_CHOICES,
     )
     model_config: str | None = option(None, "preset or config.json, where the source has none")
 
 
-def add_arguments(parser):
-    add_settings(parser, ConvertSettings)
+SETTINGS = ConvertSettings
 
 
-def run(args):
-    settings = read_settings(ConvertSettings, args).check()
+def run(settings: ConvertSettings) -> None:
+    settings.check()
     from ernie_from_scratch.weights.conversion import convert
     from ernie_from_scratch.weights.pretrained import first_names
 
     source, output, difference = convert(
         settings.model,
         settings.output,
-        "paddlenlp" if settings.to == "dynamic" else settings.to,
+        LAYOUT_ALIASES.get(settings.to, settings.to),
         settings.model_config,
     )
-    for what, side in (("read", source), ("wrote", output)):
-        print(f"{what:6}{side.folder}: {side.architecture}, {side.layout} layout, run by {side.runner}")
-    aside = f"; left aside, not of the network: {first_names(source.aside, 3)}" if source.aside else ""
-    print(f"{source.tensors} tensors taken over{aside}")
+    for what, model in (("read", source), ("wrote", output)):
+        print(f"{what:6}{model.folder}: {model.architecture}, {model.layout} layout, run by {model.toolkit}")
+    skipped = (
+        f"; skipped, not part of the network: {first_names(source.skipped, 3)}" if source.skipped else ""
+    )
+    print(f"{source.converted} tensors converted{skipped}")
     print(f"largest difference of their outputs: {difference:.1e}")

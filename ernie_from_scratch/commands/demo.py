@@ -1,7 +1,6 @@
 """`ernie demo`."""
 
 from ernie_from_scratch.experiments.demo.settings import DemoSettings
-from ernie_from_scratch.utils.command_line import add_settings, read_settings
 
 HELP = """The whole path in minutes: text, vocabulary, pretraining, cloze, fine-tuning, export and serving.
 
@@ -15,13 +14,10 @@ examples:
   ernie demo --text my_corpus.txt --output_dir runs/mine
 """
 
-
-def add_arguments(parser):
-    add_settings(parser, DemoSettings)
+SETTINGS = DemoSettings
 
 
-def run(args):
-    settings = read_settings(DemoSettings, args)
+def run(settings: DemoSettings) -> None:
     from ernie_from_scratch.experiments.demo.facts_demo import run_demo
 
     run_demo(settings)

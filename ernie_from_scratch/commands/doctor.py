@@ -1,5 +1,9 @@
 """`ernie doctor`."""
 
+from dataclasses import dataclass
+
+from ernie_from_scratch.utils.settings import Settings, option
+
 HELP = """Show what this machine has, which settings are in force, and what to do about what is missing
 
 Examples:
@@ -10,18 +14,25 @@ The exit code is 1 when something is missing that the main path needs, else 0.
 """
 
 
-def add_arguments(parser):
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+@dataclass
+class DoctorSettings(Settings):
+    """Settings of `ernie doctor`."""
+
+    json: bool = option(False, "print the findings as JSON")
 
 
-def run(args):
+SETTINGS = DoctorSettings
+
+
+def run(settings: DoctorSettings) -> int:
+    settings.check()
     import json
 
     from ernie_from_scratch.diagnostics import doctor
 
     findings = doctor.examine()
     report = doctor.to_json(findings)
-    if args.json:
+    if settings.json:
         print(json.dumps(report, ensure_ascii=False, indent=2))
     else:
         doctor.show(findings)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from ernie_from_scratch.finetuning.settings import FinetuneSettings
 from ernie_from_scratch.parallel.launch import LaunchSettings, launched_processes
-from ernie_from_scratch.utils.command_line import add_settings, read_settings
 
 HELP = """Train a pretrained model on labelled examples.
 
@@ -18,21 +17,17 @@ examples:
   ernie finetune --config sentiment.yaml --seed 2 --output_dir runs/sentiment-2
 """
 
-
-def add_arguments(parser):
-    add_settings(parser, FinetuneSettings)
-    add_settings(parser.add_argument_group("several processes"), LaunchSettings, file=False)
+SETTINGS = (FinetuneSettings, LaunchSettings)
 
 
-def run(args):
-    settings = read_settings(FinetuneSettings, args)
-    several = read_settings(LaunchSettings, args, file=False).check()
+def run(settings: FinetuneSettings, launch: LaunchSettings) -> None:
+    processes = launch.check().processes if launched_processes() == 1 else None
     from ernie_from_scratch.finetuning.finetune import finetune, read_results, summary
 
-    if several.processes and launched_processes() == 1:
+    if processes:
         from ernie_from_scratch.training.launched import run_launched
 
-        run_launched("finetune", settings, several)
+        run_launched("finetune", settings, launch)
         results = read_results(Path(settings.output_dir))
     else:
         results = finetune(settings)

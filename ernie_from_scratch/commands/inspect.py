@@ -1,5 +1,9 @@
 """`ernie inspect`."""
 
+from dataclasses import dataclass
+
+from ernie_from_scratch.utils.settings import REQUIRED, Settings, option
+
 HELP = """Show what is in a prepared corpus, and warn of what will hurt training
 
 Examples:
@@ -8,20 +12,23 @@ Examples:
 """
 
 
-def add_arguments(parser):
-    parser.add_argument("prefix", metavar="PREFIX", help="of PREFIX_ids.npy and PREFIX_idx.npz")
-    parser.add_argument(
-        "--vocab", metavar="FILE", help="the vocabulary; by default the one it was prepared with"
-    )
-    parser.add_argument(
-        "--samples", type=int, default=5, metavar="N", help="sentences and masked rows to show"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which samples")
-    parser.add_argument("--verify", action="store_true", help="also compare the checksums of all files")
-    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+@dataclass
+class InspectSettings(Settings):
+    """Settings of `ernie inspect`."""
+
+    prefix: str = option(REQUIRED, "of PREFIX_ids.npy and PREFIX_idx.npz", positional=True, path=True)
+    vocab: str | None = option(None, "the vocabulary; default: the one it was prepared with", path=True)
+    samples: int = option(5, "sentences and masked rows to show")
+    seed: int = option(0, "which samples")
+    verify: bool = option(False, "also compare the checksums of all files")
+    json: bool = option(False, "print the numbers as JSON")
 
 
-def run(args):
+SETTINGS = InspectSettings
+
+
+def run(settings: InspectSettings) -> None:
+    settings.check()
     import dataclasses
     import json
 
@@ -30,10 +37,10 @@ def run(args):
     from ernie_from_scratch.diagnostics import inspect, inspect_view
     from ernie_from_scratch.text.corpus.prepared import open_prepared
 
-    vocabulary = inspect.vocabulary_of(args.prefix, args.vocab)
-    corpus = open_prepared(args.prefix, vocabulary, verify=args.verify)
-    found = inspect.inspect_corpus(args.prefix, vocabulary)
-    if args.json:
+    vocabulary = inspect.vocabulary_of(settings.prefix, settings.vocab)
+    corpus = open_prepared(settings.prefix, vocabulary, verify=settings.verify)
+    found = inspect.inspect_corpus(settings.prefix, vocabulary)
+    if settings.json:
         print(json.dumps(dataclasses.asdict(found), ensure_ascii=False, indent=2))
     else:
-        inspect_view.show(found, corpus, vocabulary, max(0, args.samples), args.seed, Console())
+        inspect_view.show(found, corpus, vocabulary, max(0, settings.samples), settings.seed, Console())

@@ -11,7 +11,7 @@ import ernie_from_scratch
 from ernie_from_scratch import commands
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.parallel.launch import launched_processes
-from ernie_from_scratch.utils.command_line import Parser
+from ernie_from_scratch.utils.command_line import parse
 from ernie_from_scratch.utils.settings import nearest
 
 FRAME = ("main",)  # files of this folder that are not subcommands
@@ -93,13 +93,11 @@ def dispatch(argv: list[str]) -> int:
             f"unknown {what}: {argv[0]}; {nearest(name, names, '`ernie --help` lists the commands')}"
         )
     module = load(name)
-    parser = Parser(prog=f"ernie {name}", description=module.HELP.strip())
-    module.add_arguments(parser)
     try:
-        args = parser.parse_args(argv[1:])
+        settings = parse(f"ernie {name}", module.HELP.strip(), module.SETTINGS, argv[1:])
     except SystemExit as leave:  # --help has been printed
-        return leave.code or 0
-    return module.run(args) or 0
+        return int(leave.code or 0)
+    return module.run(*settings) or 0
 
 
 def command_names() -> list[str]:

@@ -1,5 +1,14 @@
 """`ernie plan`."""
 
+from dataclasses import dataclass
+
+from ernie_from_scratch.config import UserError
+from ernie_from_scratch.dataset.settings import DataSettings
+from ernie_from_scratch.parallel.degrees import DEGREES
+from ernie_from_scratch.planner.hardware import GPUS, PRECISIONS, Cluster
+from ernie_from_scratch.planner.job import PRESETS, Job
+from ernie_from_scratch.utils.settings import Settings, inherit, option
+
 HELP = """Find out how to spread a model over GPUs: memory, time and price of each way, before paying for one
 
 Examples:
@@ -11,85 +20,82 @@ Examples:
 Exit code: 0 when a plan fits, 1 when none does, 2 for a mistake in the flags.
 """
 NEEDED = ("config", "gpus", "gpu", "global_batch_size", "max_seq_len")
-FIXED = ("dp_degree", "sharding_degree", "mp_degree", "pp_degree", "micro_batch_size")
+FIXED = (*DEGREES, "micro_batch_size")
+ONLY = "only plans with this value"
 
 
-def add_arguments(parser):
-    parser.add_argument(
-        "--config",
-        metavar="NAME|FILE",
-        help="ernie_base, ernie_large, ernie_230b, a preset, or a config.json",
+@dataclass
+class PlanSettings(Settings):
+    """Settings of `ernie plan`."""
+
+    config: str | None = option(
+        None, f"{', '.join(PRESETS)}, a preset, or a config.json", metavar="NAME|FILE"
     )
-    parser.add_argument("--gpus", type=int, metavar="N", help="GPUs in all")
-    parser.add_argument(
-        "--gpu", metavar="NAME|FILE", help="v100-32g, a100-80g, h100-80g, h200, or a YAML or JSON file"
-    )
-    parser.add_argument("--global_batch_size", type=int, metavar="N", help="rows of an optimizer step")
-    parser.add_argument("--max_seq_len", type=int, metavar="N", help="tokens of a row")
-    parser.add_argument(
-        "--gpus_per_node", type=int, default=8, metavar="N", help="GPUs in a machine (default: 8)"
-    )
-    parser.add_argument(
-        "--precision", default="fp16", choices=("fp16", "bf16"), help="of the products (default: fp16)"
-    )
-    parser.add_argument("--masked_lm_prob", type=float, default=0.15, metavar="X",
-                        help="share of the tokens whose word is asked (default: 0.15)")  # fmt: skip
-    parser.add_argument("--tokens", type=float, metavar="N", help="tokens of the whole training: adds days")
-    parser.add_argument(
-        "--price_per_gpu_hour", type=float, metavar="X", help="adds the price of a million tokens"
-    )
-    for name in FIXED:
-        parser.add_argument(f"--{name}", type=int, metavar="N", help="only plans with this value")
-    parser.add_argument(
-        "--top", type=int, default=10, metavar="N", help="plans to show of each kind (default: 10)"
-    )
-    parser.add_argument("--all", action="store_true", help="every combination, not the best of each mp x pp")
-    parser.add_argument("--json", action="store_true", help="all plans as a JSON list, best first")
-    parser.add_argument(
-        "--explain", action="store_true", help="the formulas, constants and GPUs, with sources"
-    )
+    gpus: int | None = option(None, "GPUs in all")
+    gpu: str | None = option(None, f"{', '.join(GPUS)}, or a YAML or JSON file", metavar="NAME|FILE")
+    global_batch_size: int | None = option(None, "rows of an optimizer step")
+    max_seq_len: int | None = option(None, "tokens of a row")
+    gpus_per_node: int = option(Cluster.gpus_per_node, "GPUs in a machine")
+    precision: str = option(Job.precision, "number type of the matrix products", choices=PRECISIONS)
+    masked_lm_prob: float = inherit(DataSettings, group="")
+    tokens: float | None = option(None, "tokens of the whole training: adds days", above=0, metavar="N")
+    price_per_gpu_hour: float | None = option(None, "adds the price of a million tokens", above=0)
+    dp_degree: int | None = option(None, ONLY)
+    sharding_degree: int | None = option(None, ONLY)
+    mp_degree: int | None = option(None, ONLY)
+    pp_degree: int | None = option(None, ONLY)
+    micro_batch_size: int | None = option(None, ONLY)
+    top: int = option(10, "plans to show of each kind", minimum=1)
+    all: bool = option(False, "every combination, not the best of each mp x pp")
+    json: bool = option(False, "all plans as a JSON list, best first")
+    explain: bool = option(False, "the formulas, constants and GPUs, with sources")
+
+    def check(self) -> "PlanSettings":
+        """As `Settings.check`; also that a plan has all that it needs."""
+        super().check()
+        for name in NEEDED:
+            if getattr(self, name) is None and not self.explain:
+                raise UserError(f"--{name} is missing: a plan needs it; `ernie plan --help` shows examples")
+        return self
 
 
-def run(args):
+SETTINGS = PlanSettings
+
+
+def run(settings: PlanSettings) -> int:
+    settings.check()
     import json
     import sys
 
     from rich.console import Console
 
-    from ernie_from_scratch.config import UserError
     from ernie_from_scratch.planner import search as plan_search
     from ernie_from_scratch.planner import view as plan_view
     from ernie_from_scratch.planner.explain import explanation
-    from ernie_from_scratch.planner.hardware import Cluster, find_gpu
-    from ernie_from_scratch.planner.job import Job, find_config
+    from ernie_from_scratch.planner.hardware import find_gpu
+    from ernie_from_scratch.planner.job import find_config
 
-    if args.explain:
+    if settings.explain:
         print(explanation())
         return 0
-    for name in NEEDED:
-        if getattr(args, name) is None:
-            raise UserError(f"--{name} is missing: a plan needs it; `ernie plan --help` shows examples")
-    for name in ("tokens", "price_per_gpu_hour", "top"):
-        if getattr(args, name) is not None and not getattr(args, name) > 0:
-            raise UserError(f"too small: --{name} is {getattr(args, name)}; give more than 0")
     job = Job(
-        find_config(args.config),
-        args.global_batch_size,
-        args.max_seq_len,
-        args.precision,
-        args.masked_lm_prob,
+        find_config(settings.config),
+        settings.global_batch_size,
+        settings.max_seq_len,
+        settings.precision,
+        settings.masked_lm_prob,
     )
-    cluster = Cluster(find_gpu(args.gpu), args.gpus, args.gpus_per_node)
+    cluster = Cluster(find_gpu(settings.gpu), settings.gpus, settings.gpus_per_node)
     plans = plan_search.search(job, cluster)
-    fixed = {name: getattr(args, name) for name in FIXED}
+    fixed = {name: getattr(settings, name) for name in FIXED}
     if any(value is not None for value in fixed.values()):
         plans = plan_search.with_fixed(plans, **fixed)
-    if not args.all:
+    if not settings.all:
         plans = plan_search.best_of_each(plans)
-    if args.json:
-        rows = plan_search.to_dicts(plans, args.tokens, args.price_per_gpu_hour)
+    if settings.json:
+        rows = plan_search.to_dicts(plans, settings.tokens, settings.price_per_gpu_hour)
         print(json.dumps(rows, indent=2))
     else:
         console = Console(width=None if sys.stdout.isatty() else 150)
-        plan_view.show(plans, console, args.top, args.tokens, args.price_per_gpu_hour)
+        plan_view.show(plans, console, settings.top, settings.tokens, settings.price_per_gpu_hour)
     return 0 if plans[0].feasible else 1

@@ -1,5 +1,9 @@
 """`ernie replay`."""
 
+from dataclasses import dataclass
+
+from ernie_from_scratch.utils.settings import REQUIRED, Settings, option
+
 HELP = """Compute a step again whose loss or gradient was not finite, and show where that began.
 
 example:
@@ -7,14 +11,25 @@ example:
 """
 
 
-def add_arguments(parser):
-    parser.add_argument(
-        "folder", metavar="RUN/bad_step_N", help="what `ernie pretrain` has saved when it stopped"
+@dataclass
+class ReplaySettings(Settings):
+    """Settings of `ernie replay`."""
+
+    folder: str = option(
+        REQUIRED,
+        "what `ernie pretrain` saved when it stopped",
+        positional=True,
+        path=True,
+        metavar="RUN/bad_step_N",
     )
 
 
-def run(args):
+SETTINGS = ReplaySettings
+
+
+def run(settings: ReplaySettings) -> None:
+    settings.check()
     from ernie_from_scratch.diagnostics.replay import describe, replay
 
-    for line in describe(replay(args.folder)):
+    for line in describe(replay(settings.folder)):
         print(line)

@@ -1,5 +1,9 @@
 """`ernie report`."""
 
+from dataclasses import dataclass
+
+from ernie_from_scratch.utils.settings import REQUIRED, Settings, option
+
 HELP = """Draw training runs into one HTML page: loss, learning rate, gradient norm, closing figures.
 
 examples:
@@ -7,14 +11,21 @@ examples:
 """
 
 
-def add_arguments(parser):
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or metrics.jsonl files")
-    parser.add_argument(
-        "--output", default=None, metavar="FILE.html", help="default: report.html in the first run"
+@dataclass
+class ReportSettings(Settings):
+    """Settings of `ernie report`."""
+
+    runs: list[str] = option(
+        REQUIRED, "run folders, or metrics.jsonl files", positional=True, path=True, metavar="RUN"
     )
+    output: str | None = option(None, "default: report.html in the first run", path=True, metavar="FILE.html")
 
 
-def run(args):
+SETTINGS = ReportSettings
+
+
+def run(settings: ReportSettings) -> None:
+    settings.check()
     from ernie_from_scratch.diagnostics.report import runs_report
 
-    print(runs_report(args.runs, args.output))
+    print(runs_report(settings.runs, settings.output))

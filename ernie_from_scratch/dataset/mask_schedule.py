@@ -3,10 +3,9 @@
 import numpy as np
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.dataset.masking import LEVELS
+from ernie_from_scratch.dataset.settings import LEVELS, MASKING
 from ernie_from_scratch.text.corpus.prepared import PreparedCorpus
 
-MASKING = (*LEVELS, "knowledge")
 KNOWLEDGE_MIX = {
     "char": 1.0,
     "phrase": 1.0,

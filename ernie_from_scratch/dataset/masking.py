@@ -26,10 +26,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ernie_from_scratch.dataset.rng import Purpose, below, below_at, draws, fold, uniform, uniform_at
+from ernie_from_scratch.dataset.settings import LEVELS, DataSettings
 from ernie_from_scratch.dataset.tokens import TokenTable
 from ernie_from_scratch.text.corpus.spans import ENTITY_START, PHRASE_START, TYPE_SHIFT, WORD_START
 
-LEVELS = ("char", "word", "phrase", "entity")
 CHAR, WORD, PHRASE, ENTITY = range(len(LEVELS))
 MASKED, KEPT = 0.8, 0.9  # a draw below MASKED gives [MASK], below KEPT the token itself, else a random one
 
@@ -38,11 +38,11 @@ MASKED, KEPT = 0.8, 0.9  # a draw below MASKED gives [MASK], below KEPT the toke
 class MaskingRules:
     """How rows are masked. The fingerprint of the data depends on the names of this class and its fields."""
 
-    stages: tuple  # of (first sample number, cumulative shares of LEVELS), in ascending order
-    masked_lm_prob: float = 0.15
-    max_ngrams: int = 3
-    favor_longer_ngram: bool = False
-    replace_per: str = "token"  # or "unit": one 80/10/10 decision for all tokens of a unit (SpanBERT)
+    stages: tuple  # of (first sample number, cumulative shares of LEVELS), rising
+    masked_lm_prob: float = DataSettings.masked_lm_prob
+    max_ngrams: int = DataSettings.max_ngrams
+    favor_longer_ngram: bool = DataSettings.favor_longer_ngram
+    replace_per: str = DataSettings.replace_per  # "token"; "unit": one 80/10/10 draw for a unit (SpanBERT)
 
     def ngram_shares(self) -> np.ndarray:
         """Cumulative probability of n = 1 to max_ngrams."""

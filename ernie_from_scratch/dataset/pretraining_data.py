@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,19 +16,12 @@ from ernie_from_scratch.dataset.masking import MaskingRules
 from ernie_from_scratch.dataset.rng import MASK64, fold, mix64
 from ernie_from_scratch.dataset.sample_cache import digest, load_or_build
 from ernie_from_scratch.dataset.sampler import make_sampler
-from ernie_from_scratch.dataset.samples import (
-    SENTENCE_PAIRS,
-    SampleRules,
-    build_samples,
-    count_samples,
-    is_valid_table,
-)
+from ernie_from_scratch.dataset.samples import SampleRules, build_samples, count_samples, is_valid_table
+from ernie_from_scratch.dataset.settings import SPLITS, DataSettings
 from ernie_from_scratch.dataset.tokens import TokenTable
 from ernie_from_scratch.text.corpus.prepared import open_prepared
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 
-SPLITS = ("train", "valid", "test")
-MAX_SEQ_LEN = 1 << 15
 LAST_NUMBER = 1 << 62
 
 
@@ -62,48 +55,61 @@ class PretrainingData:
         self,
         prefixes: Sequence[tuple[float, str | os.PathLike]],
         vocabulary: Vocabulary,
-        split: str = "949,50,1",
-        max_seq_len: int = 128,
-        masking: str = "entity",
-        masked_lm_prob: float = 0.15,
-        max_ngrams: int = 3,
-        sentence_pairs: str = "sop",
-        short_seq_prob: float = 0.1,
-        seed: int = 1234,
+        split: str = DataSettings.split,
+        max_seq_len: int = DataSettings.max_seq_len,
+        masking: str = DataSettings.masking,
+        masked_lm_prob: float = DataSettings.masked_lm_prob,
+        max_ngrams: int = DataSettings.max_ngrams,
+        sentence_pairs: str = DataSettings.sentence_pairs,
+        short_seq_prob: float = DataSettings.short_seq_prob,
+        seed: int = DataSettings.seed,
         mask_schedule: Schedule | None = None,
-        favor_longer_ngram: bool = False,
-        replace_per: str = "token",
-        max_sentences: int = 0,
+        favor_longer_ngram: bool = DataSettings.favor_longer_ngram,
+        replace_per: str = DataSettings.replace_per,
+        max_sentences: int = DataSettings.max_sentences,
         cache_dir: str | os.PathLike | None = None,
     ):
-        _check_choice("sentence_pairs", sentence_pairs, SENTENCE_PAIRS)
-        _check_choice("replace_per", replace_per, ("token", "unit"))
-        _check_range("max_seq_len", max_seq_len, 5, MAX_SEQ_LEN)
-        _check_range("masked_lm_prob", masked_lm_prob, 1e-9, 1)
-        _check_range("short_seq_prob", short_seq_prob, 0, 1)
-        _check_range("max_ngrams", max_ngrams, 1, 64)
-        _check_range("max_sentences", max_sentences, 0, MAX_SEQ_LEN)
+        settings = DataSettings(
+            split=split,
+            max_seq_len=max_seq_len,
+            sentence_pairs=sentence_pairs,
+            short_seq_prob=short_seq_prob,
+            max_sentences=max_sentences,
+            masking=masking,
+            masked_lm_prob=masked_lm_prob,
+            max_ngrams=max_ngrams,
+            favor_longer_ngram=favor_longer_ngram,
+            replace_per=replace_per,
+            seed=seed,
+        ).check()
         check_weights(prefixes)
-        stages = mask_stages(masking, mask_schedule)
-        specials = 2 if sentence_pairs == "none" else 3
-        self.vocabulary, self.max_seq_len, self.cache_dir = vocabulary, int(max_seq_len), cache_dir
+        stages = mask_stages(settings.masking, mask_schedule)
+        specials = 2 if settings.sentence_pairs == "none" else 3
+        self.vocabulary, self.max_seq_len, self.cache_dir = vocabulary, settings.max_seq_len, cache_dir
         self.tokens = TokenTable.of(vocabulary)
         self.sample_rules = SampleRules(
-            int(max_seq_len) - specials, sentence_pairs, float(short_seq_prob), int(max_sentences)
+            settings.max_seq_len - specials,
+            settings.sentence_pairs,
+            settings.short_seq_prob,
+            settings.max_sentences,
         )
         self.masking_rules = MaskingRules(
-            stages, float(masked_lm_prob), int(max_ngrams), bool(favor_longer_ngram), replace_per
+            stages,
+            settings.masked_lm_prob,
+            settings.max_ngrams,
+            settings.favor_longer_ngram,
+            settings.replace_per,
         )
         self.weights = [float(weight) for weight, _ in prefixes]
         self.corpora = [open_prepared(prefix, vocabulary) for _, prefix in prefixes]
         for corpus in self.corpora:
-            check_levels(corpus, stages, masking)
+            check_levels(corpus, stages, settings.masking)
         identities = [corpus.identity() for corpus in self.corpora]
         rules = (self.sample_rules, self.masking_rules, self.max_seq_len, self.weights)
-        dependencies = (identities, vocabulary.sha256, str(split), int(seed), rules)
+        dependencies = (identities, vocabulary.sha256, settings.split, settings.seed, rules)
         self.fingerprint = hashlib.sha256(repr(dependencies).encode()).hexdigest()
-        self.seed_key = mix64(int(seed) & MASK64)
-        ranges = [split_documents(len(corpus.documents) - 1, split) for corpus in self.corpora]
+        self.seed_key = mix64(settings.seed & MASK64)
+        ranges = [split_documents(len(corpus.documents) - 1, settings.split) for corpus in self.corpora]
         self.splits = {
             name: self._make_split(number, name, [of_corpus[number] for of_corpus in ranges], identities)
             for number, name in enumerate(SPLITS)
@@ -114,7 +120,8 @@ class PretrainingData:
             )
 
     def __getitem__(self, name: str) -> "PretrainingSplit":
-        _check_choice("split", name, SPLITS)
+        if name not in SPLITS:
+            raise UserError(f"split {name!r} is unknown; choose one of {', '.join(SPLITS)}")
         return self.splits[name]
 
     def report(self) -> dict[str, dict[str, int]]:
@@ -208,13 +215,3 @@ class PretrainingSplit:
             for corpus, table, (first, last) in zip(self._corpora, self.tables, self._ranges, strict=True)
         ]
         return {name: sum(of_corpus[name] for of_corpus in counts) for name in counts[0]}
-
-
-def _check_choice(name: str, value: object, choices: Collection[str]) -> None:
-    if value not in choices:
-        raise UserError(f"{name} {value!r} is unknown; choose one of {', '.join(choices)}")
-
-
-def _check_range(name: str, value: object, low: float, high: float) -> None:
-    if not (isinstance(value, int | float) and low <= value <= high):
-        raise UserError(f"{name} {value!r} is out of range; give a number from {low} to {high}")

@@ -13,10 +13,9 @@ import numpy as np
 
 from ernie_from_scratch.dataset.batch import IGNORE_INDEX
 from ernie_from_scratch.dataset.rng import Purpose, below_at, fold, uniform_at
+from ernie_from_scratch.dataset.settings import DataSettings
 from ernie_from_scratch.text.corpus.prepared import PreparedCorpus
 from ernie_from_scratch.text.corpus.spans import ENTITY_START, TYPE_SHIFT, WORD_START
-
-SENTENCE_PAIRS = ("sop", "nsp", "none")
 
 # One record of the sample table: where the sample is, the sentence that it starts in, and its document.
 SAMPLE = np.dtype([("start", "<i8"), ("sentence", "<i8"), ("document", "<i4"), ("length", "<i4")])
@@ -30,9 +29,9 @@ class SampleRules:
     """
 
     max_tokens: int
-    sentence_pairs: str = "sop"
-    short_seq_prob: float = 0.1
-    max_sentences: int = 0  # per sample; 0: as many as fit
+    sentence_pairs: str = DataSettings.sentence_pairs
+    short_seq_prob: float = DataSettings.short_seq_prob
+    max_sentences: int = DataSettings.max_sentences  # per sample; 0: as many as fit
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ COLOURS = {
     "WORK": "blue",
     "OTHER": "bright_black",
 }
+ROW_LENGTH = 128  # tokens of a masked row, at most
 BAR = 24  # characters of the longest bar
 
 
@@ -67,6 +68,7 @@ def masked_samples(prefix: str, vocabulary: Vocabulary, masking: str, count: int
             [(1.0, prefix)],
             vocabulary,
             split="1,0,0",
+            max_seq_len=ROW_LENGTH,
             masking=masking,
             sentence_pairs="none",
             seed=seed,

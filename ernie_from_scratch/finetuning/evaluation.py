@@ -11,14 +11,13 @@ import paddle
 from ernie_from_scratch.config import EncoderConfig, UserError
 from ernie_from_scratch.dataset.batch import to_tensors
 from ernie_from_scratch.dataset.labelled import by_length
+from ernie_from_scratch.finetuning.settings import EvaluateSettings
 from ernie_from_scratch.finetuning.tasks import Task, find_task
 from ernie_from_scratch.finetuning.tasks.base import Features
 from ernie_from_scratch.models.registry import family_of_folder
 from ernie_from_scratch.objectives import Objective, SupervisedObjective
 from ernie_from_scratch.text.tokenizers.auto import load_tokenizer
 from ernie_from_scratch.utils.files import atomic_write
-
-EVALUATION_BATCH = 64  # rows
 
 
 @paddle.no_grad()
@@ -28,7 +27,7 @@ def score_rows(
     objective: Objective,
     tokenizer,
     rows: Features,
-    batch_size: int = EVALUATION_BATCH,
+    batch_size: int = EvaluateSettings.batch_size,
 ) -> tuple[dict[str, float], list[tuple[np.ndarray, ...]]]:
     """Mean loss and scores over `rows`, dropout off, and the outputs of every row in order.
 
@@ -56,9 +55,9 @@ def score_rows(
 def evaluate(
     model: str | os.PathLike,
     data: str | os.PathLike,
-    task: str = "seq_cls",
+    task: str = EvaluateSettings.task,
     max_seq_len: int | None = None,
-    batch_size: int = EVALUATION_BATCH,
+    batch_size: int = EvaluateSettings.batch_size,
     predictions: str | os.PathLike | None = None,
 ) -> dict[str, Any]:
     """Score the fine-tuned model folder `model` on the labelled file `data`.

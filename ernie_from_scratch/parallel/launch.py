@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import ernie_from_scratch
@@ -27,23 +28,26 @@ NOISE = re.compile(
 )
 
 
+flag = partial(option, group="several processes")
+
+
 @dataclass
 class LaunchSettings(Settings):
     """How many processes to start, and where; `check()` raises UserError before any is started."""
 
-    nproc: int | None = option(
+    nproc: int | None = flag(
         None,
         "start so many processes on this machine: on its GPUs where Paddle sees some, else on its CPU",
         aliases=("nproc_per_node",),
         minimum=1,
     )
-    gpus: str | None = option(None, "start one process on each of these GPUs: 0,1,2,3", aliases=("devices",))
-    nnodes: int = option(1, "machines; start the same command on each", minimum=1)
-    master: str | None = option(None, "HOST:PORT of the first machine, the same on each; a free port there")
-    node_rank: int | None = option(
+    gpus: str | None = flag(None, "start one process on each of these GPUs: 0,1,2,3", aliases=("devices",))
+    nnodes: int = flag(1, "machines; start the same command on each", minimum=1)
+    master: str | None = flag(None, "HOST:PORT of the first machine, the same on each; a free port there")
+    node_rank: int | None = flag(
         None, "number of this machine, 0 is the one of --master; default: as they come"
     )
-    log_dir: str | None = option(
+    log_dir: str | None = flag(
         None, "folder of what each process prints; default: logs in --output_dir", path=True
     )
 

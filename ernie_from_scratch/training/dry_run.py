@@ -9,7 +9,8 @@ import paddle
 
 from ernie_from_scratch.config import EncoderConfig
 from ernie_from_scratch.dataset.batch import token_count
-from ernie_from_scratch.dataset.pretraining_data import SPLITS, PretrainingData
+from ernie_from_scratch.dataset.pretraining_data import PretrainingData
+from ernie_from_scratch.dataset.settings import SPLITS
 from ernie_from_scratch.dataset.source import Split
 from ernie_from_scratch.parallel.degrees import check_mp_degree, check_sharding_stage
 from ernie_from_scratch.parallel.layer_split import stage_chunks

@@ -5,9 +5,7 @@ import math
 from paddle.optimizer.lr import LRScheduler
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.training.settings import TrainSettings
-
-DECAY_KINDS = ("linear", "cosine")
+from ernie_from_scratch.training.settings import DECAY_KINDS, TrainSettings
 
 
 class WarmupDecay(LRScheduler):

@@ -6,142 +6,126 @@ are those of PaddleNLP's ernie-1.0 scripts.
 """
 
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, TypeVar
 
-from ernie_from_scratch.config import CONFIG_CLASSES, UserError
+from ernie_from_scratch.config import CONFIG_CLASSES, DEFAULT_MODEL_TYPE, UserError
+from ernie_from_scratch.dataset.settings import DataSettings
 from ernie_from_scratch.parallel.degrees import check_layout
-from ernie_from_scratch.utils.settings import REQUIRED, Settings, option, option_of
+from ernie_from_scratch.utils.settings import REQUIRED, Settings, inherit, option, option_of
 
 T = TypeVar("T", bound="TrainSettings")
+
+DECAY_KINDS = ("linear", "cosine")
+AMP_LEVELS = ("O1", "O2")
+AMP_DTYPES = ("float16", "bfloat16")
+
+run = partial(option, group="run")
+model = partial(option, group="model")
+batch = partial(option, group="batch")
+degree = partial(option, group="processes", minimum=1, resumable=True)
+division = partial(option, group="processes", resumable=True)
+optimizer = partial(option, group="steps, schedule and optimizer")
+execution = partial(option, group="precision, memory and speed")
+records = partial(option, group="checkpoints, log and evaluation", resumable=True)
 
 
 @dataclass
 class TrainSettings(Settings):
     """Settings that all training runs share; `check()` raises UserError before anything is built."""
 
-    output_dir: str = option(
-        REQUIRED,
-        "run folder; the same command continues a run that was stopped",
-        path=True,
-        resumable=True,
+    output_dir: str = run(
+        REQUIRED, "run folder; the same command continues a run that was stopped", path=True, resumable=True
     )
-    model_name_or_path: str | None = option(None, "folder or name with the starting weights", path=True)
-    max_seq_len: int = option(512, "longest row in tokens, [CLS] and [SEP] included", minimum=1)
+    device: str | None = run(None, "cpu, gpu or gpu:N; default: a GPU when there is one", resumable=True)
+    num_workers: int = run(2, "threads that prepare batches ahead", resumable=True)
+    seed: int = inherit(DataSettings, help="seed of weights, sample order, masks and dropout", group="run")
 
-    micro_batch_size: int = option(8, "rows of one forward pass", aliases=("micro_bsz",), minimum=1)
-    global_batch_size: int | None = option(
+    model_name_or_path: str | None = model(None, "folder or name with the starting weights", path=True)
+
+    max_seq_len: int = inherit(DataSettings, group="batch")
+    micro_batch_size: int = batch(8, "rows of one forward pass", aliases=("micro_bsz",), minimum=1)
+    global_batch_size: int | None = batch(
         None,
         "rows of one optimizer step = micro_batch_size x dp_degree x sharding_degree x accumulation; default: "
         "no accumulation",
         aliases=("global_bsz",),
     )
-    dp_degree: int | None = option(
+
+    dp_degree: int | None = degree(
         None,
         "data parallel processes: each reads its own rows; default: as many as there are",
         aliases=("num_dp",),
-        minimum=1,
-        resumable=True,
     )
-    sharding_degree: int = option(
-        1,
-        "data parallel processes that also shard the optimizer state",
-        aliases=("num_sharding",),
-        minimum=1,
-        resumable=True,
+    sharding_degree: int = degree(
+        1, "data parallel processes that also shard the optimizer state", aliases=("num_sharding",)
     )
-    mp_degree: int = option(
-        1,
-        "tensor parallel processes: each holds a part of every layer's weights",
-        aliases=("num_mp",),
-        minimum=1,
-        resumable=True,
+    mp_degree: int = degree(
+        1, "tensor parallel processes: each holds a part of every layer's weights", aliases=("num_mp",)
     )
-    pp_degree: int = option(
-        1,
-        "pipeline parallel processes: each holds some of the layers",
-        aliases=("num_pp",),
-        minimum=1,
-        resumable=True,
+    pp_degree: int = degree(
+        1, "pipeline parallel processes: each holds some of the layers", aliases=("num_pp",)
     )
-    virtual_pp_degree: int = option(
+    virtual_pp_degree: int = degree(
         1,
         "chunks of layers on each of 3 or more pp_degree processes: an interleaved, shorter pipeline bubble",
-        minimum=1,
-        resumable=True,
     )
-    sharding_stage: int = option(
+    sharding_stage: int = division(
         1,
         "what sharding_degree shards: 1 optimizer state, 2 gradients too (on a GPU), 3 encoder layers too",
         choices=(1, 2, 3),
-        resumable=True,
     )
-    offload: bool = option(
-        False, "keep the sharded optimizer state in the machine's memory (on a GPU)", resumable=True
+    offload: bool = division(False, "keep the sharded optimizer state in the machine's memory (on a GPU)")
+    use_sharding: bool | None = division(
+        None, "false refuses a sharding_degree above 1; default: what the degree says"
     )
-    use_sharding: bool | None = option(
-        None, "false refuses a sharding_degree above 1; default: what the degree says", resumable=True
-    )
-    share_folder: bool = option(
-        False, "several machines see the same folders: only one of them writes the run folder", resumable=True
+    share_folder: bool = division(
+        False, "several machines see the same folders: only one of them writes the run folder"
     )
 
-    max_steps: int = option(
+    max_steps: int = optimizer(
         500_000, "optimizer steps of the whole run", aliases=("num_train_steps",), minimum=1
     )
-    max_lr: float = option(1e-4, "highest learning rate", aliases=("learning_rate",))
-    min_lr: float = option(1e-5, "learning rate at decay_steps and after")
-    warmup_rate: float = option(0.01, "share of max_steps spent warming up", minimum=0, below=1)
-    decay_steps: int | None = option(None, "step at which min_lr is reached; default: max_steps")
-    lr_decay_style: str = option("linear", "shape of the decay", choices=("linear", "cosine"))
-    weight_decay: float = option(0.01, "AdamW weight decay (not on biases and norms)")
-    grad_clip: float = option(1.0, "largest global gradient norm; 0 turns clipping off")
-    adam_beta2: float = option(0.999, "decay of AdamW's second moment")
+    max_lr: float = optimizer(1e-4, "highest learning rate", aliases=("learning_rate",))
+    min_lr: float = optimizer(1e-5, "learning rate at decay_steps and after")
+    warmup_rate: float = optimizer(0.01, "share of max_steps spent warming up", minimum=0, below=1)
+    decay_steps: int | None = optimizer(None, "step at which min_lr is reached; default: max_steps")
+    lr_decay_style: str = optimizer("linear", "shape of the decay", choices=DECAY_KINDS)
+    weight_decay: float = optimizer(0.01, "AdamW weight decay (not on biases and norms)")
+    grad_clip: float = optimizer(1.0, "largest global gradient norm; 0 turns clipping off")
+    adam_beta2: float = optimizer(0.999, "decay of AdamW's second moment")
 
-    use_amp: bool = option(False, "compute in half precision where it is safe (on a GPU)")
-    fp16_opt_level: str = option(
+    use_amp: bool = execution(False, "compute in half precision where it is safe (on a GPU)")
+    fp16_opt_level: str = execution(
         "O2",
         "O1: weights stay float32; O2: half-precision weights beside float32 master weights",
-        choices=("O1", "O2"),
+        choices=AMP_LEVELS,
     )
-    amp_dtype: str = option(
-        "float16", "number type of --use_amp; float16 needs loss scaling", choices=("float16", "bfloat16")
+    amp_dtype: str = execution(
+        "float16", "number type of --use_amp; float16 needs loss scaling", choices=AMP_DTYPES
     )
-    scale_loss: float = option(32768.0, "first loss scale under float16; it adapts itself")
-    max_bad_steps: int = option(
+    scale_loss: float = execution(32768.0, "first loss scale under float16; it adapts itself")
+    max_bad_steps: int = execution(
         10,
         "under loss scaling, steps in a row with a loss or gradient that is not finite before the run stops",
         minimum=1,
         resumable=True,
     )
-    use_recompute: bool = option(
-        False,
-        "drop activations and compute them again in backward: less memory, more time",
-        resumable=True,
+    use_recompute: bool = execution(
+        False, "drop activations and compute them again in backward: less memory, more time", resumable=True
     )
-    pack_rows: bool = option(
+    pack_rows: bool = execution(
         False, "put short rows together instead of computing their padding: faster on a CPU, same losses"
     )
-    to_static: bool = option(False, "train on Paddle's static graph of the network")
+    to_static: bool = execution(False, "train on Paddle's static graph of the network")
 
-    checkpoint_steps: int = option(
-        500, "steps between checkpoints that a resume uses", minimum=1, resumable=True
+    checkpoint_steps: int = records(500, "steps between checkpoints that a resume uses", minimum=1)
+    save_steps: int = records(5000, "steps between checkpoints that are kept for good", minimum=1)
+    keep: int = records(2, "newest checkpoints kept beside those of save_steps", minimum=1)
+    logging_freq: int = records(20, "steps between log lines", aliases=("log_steps",), minimum=1)
+    eval_freq: int = records(
+        500, "steps between evaluations on valid and test; one more at the end; 0 turns them off"
     )
-    save_steps: int = option(
-        5000, "steps between checkpoints that are kept for good", minimum=1, resumable=True
-    )
-    keep: int = option(2, "newest checkpoints kept beside those of save_steps", minimum=1, resumable=True)
-    logging_freq: int = option(
-        20, "steps between log lines", aliases=("log_steps",), minimum=1, resumable=True
-    )
-    eval_freq: int = option(
-        500,
-        "steps between evaluations on valid and test; one more at the end; 0 turns them off",
-        resumable=True,
-    )
-
-    num_workers: int = option(2, "threads that prepare batches ahead", resumable=True)
-    device: str | None = option(None, "cpu, gpu or gpu:N; default: a GPU when there is one", resumable=True)
-    seed: int = option(1234, "seed of weights, sample order, masks and dropout")
 
     def check(self: T, processes: int | None = None) -> T:
         """Fill in what follows from other settings and refuse what can't work in so many `processes`.
@@ -187,46 +171,28 @@ class TrainSettings(Settings):
 
 
 @dataclass
-class PretrainSettings(TrainSettings):
+class PretrainSettings(TrainSettings, DataSettings):
     """Settings of one pretraining run."""
 
     input_dir: str = option(
         REQUIRED,
         "prefix of a prepared corpus, a folder of them, or 'weight prefix weight prefix'",
         path=True,
+        group="data",
     )
-    model_type: str = option("ernie", f"family of the network: {', '.join(CONFIG_CLASSES)}")
-    continue_training: bool | None = option(
+    use_sop: bool | None = option(
+        None, "false: --sentence_pairs none; true: sop", aliases=("binary_head",), group="data"
+    )
+    model_type: str = model(DEFAULT_MODEL_TYPE, f"family of the network: {', '.join(CONFIG_CLASSES)}")
+    continue_training: bool | None = model(
         None, "false: take only the configuration of --model_name_or_path, and start from random weights"
     )
-    config_name: str | None = option(None, "preset to start from random weights, such as tiny")
-    ernie_config_file: str | None = option(None, "config.json to start from random weights", path=True)
-    tokenizer_name_or_path: str | None = option(
+    config_name: str | None = model(None, "preset to start from random weights, such as tiny")
+    ernie_config_file: str | None = model(None, "config.json to start from random weights", path=True)
+    tokenizer_name_or_path: str | None = model(
         None, "vocab.txt, folder or name; default: the corpus's own vocabulary", path=True
     )
-    split: str = option("949,50,1", "shares of documents for train, valid and test")
-    masking: str = option(
-        "word", "unit that is masked whole", choices=("char", "word", "phrase", "entity", "knowledge")
-    )
-    masked_lm_prob: float = option(0.15, "share of tokens that are masked")
-    mask_schedule: str | None = option(
-        None,
-        "with --masking knowledge: 'stages' (char, phrase, entity for a third of the run each), shares as in "
-        "'char 1, entity 2', or those from a step on as in '0: char; 5000: phrase 1, entity 1'; default: equal "
-        "shares of char, phrase and entity",
-    )
-    max_ngrams: int = option(3, "longest run of units masked together")
-    favor_longer_ngram: bool = option(False, "longer runs are the likelier ones")
-    replace_per: str = option(
-        "token", "what [MASK], unchanged or random is decided for", choices=("token", "unit")
-    )
-    sentence_pairs: str = option(
-        "sop", "second objective: order, adjacency, or none", choices=("sop", "nsp", "none")
-    )
-    use_sop: bool | None = option(None, "false: --sentence_pairs none; true: sop", aliases=("binary_head",))
-    short_seq_prob: float = option(0.1, "share of samples with a random shorter length")
-    max_sentences: int = option(0, "most sentences in a sample; 0: as many as fit")
-    eval_iters: int = option(10, "micro batches of one evaluation", minimum=1, resumable=True)
+    eval_iters: int = records(10, "micro batches of one evaluation", minimum=1)
 
     def check(self, processes: int | None = None) -> "PretrainSettings":
         """As `TrainSettings.check`; also that the starting weights and the objective are clear."""

@@ -1,14 +1,16 @@
 """Settings: dataclasses whose fields are options, described once for Python, YAML files and the command line.
 
     @dataclass
-    class ExportSettings(Settings):
-        model: str = option(REQUIRED, "model folder", aliases=("model_name_or_path",), path=True)
-        top: int = option(10, "plans to show", minimum=1)
+    class TrainSettings(Settings):
+        output_dir: str = option(REQUIRED, "run folder", path=True)
+        max_lr: float = option(1e-4, "highest learning rate", aliases=("learning_rate",), above=0)
 
-    ExportSettings(model="runs/sentiment").check()              # from Python, by field names
-    ExportSettings.from_mapping({"model_name_or_path": "m"})    # from YAML or **values: aliases, types checked
+    TrainSettings(output_dir="runs/a").check()                                    # field names
+    TrainSettings.from_mapping({"output_dir": "runs/a", "learning_rate": 1e-3})   # or aliases; types are checked
 
-A subclass gives an inherited option another default without repeating the rest: `top: int = inherit(default=5)`.
+A subclass gives an inherited option another default without repeating the rest: `max_lr: float = inherit(default=1)`;
+an option of any other class is taken over by `max_lr: float = inherit(TrainSettings)`. The default of an option is
+an attribute of its class, so a function that takes the same argument has `max_lr: float = TrainSettings.max_lr`.
 Field types may be str, int, float, bool, pathlib.Path and lists of these, each also with `| None`.
 utils/command_line.py makes the flags.
 """
@@ -43,9 +45,7 @@ class Option:
     help: str
     aliases: tuple[str, ...] = ()  # other names, accepted wherever settings are read
     choices: tuple | None = None  # the only values
-    minimum: float | None = (
-        None  # bounds of the value, or of each item of a list; None is never out of bounds
-    )
+    minimum: float | None = None  # bounds of the value, or of each item of a list; None has none
     maximum: float | None = None
     above: float | None = None
     below: float | None = None
@@ -68,12 +68,13 @@ def option(default: Any, help: str, **properties: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Inherited:
+    source: "type[Settings] | None"
     changes: dict[str, Any]
 
 
-def inherit(**changes: Any) -> Any:
-    """The option of the same name in the base class, with another default, help or bounds, or more aliases."""
-    return _Inherited(changes)
+def inherit(source: "type[Settings] | None" = None, **changes: Any) -> Any:
+    """The option of the same name in the base class or in `source`, with the changes; aliases are added to its own."""
+    return _Inherited(source, changes)
 
 
 @dataclass
@@ -84,7 +85,9 @@ class Settings:
         super().__init_subclass__(**kwargs)
         for name, value in list(vars(cls).items()):
             if isinstance(value, _Inherited):
-                base = cls.__dataclass_fields__.get(name)  # of the base class: cls is no dataclass yet
+                sources = [value.source] if value.source else cls.__mro__[1:]
+                fields = [vars(source).get("__dataclass_fields__", {}).get(name) for source in sources]
+                base = next(filter(None, fields), None)
                 if base is None:
                     raise TypeError(f"{cls.__name__}: no option {name} to inherit")
                 changes = {**vars(option_of(base)), **value.changes}
@@ -150,6 +153,10 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """Field names and values, as YAML files hold them."""
         return dataclasses.asdict(self)
+
+    def subset(self, cls: type[S]) -> S:
+        """The values of the options that `cls`, a base class, has."""
+        return cls(**{field.name: getattr(self, field.name) for field in dataclasses.fields(cls)})
 
     def differences(self, earlier: dict[str, Any]) -> dict[str, Any]:
         """The options that decide a result and were different in `earlier`, with their values there.

@@ -22,10 +22,10 @@ from ernie_from_scratch.text.corpus.spans import (
     WORD_START,
 )
 from ernie_from_scratch.text.segmenters.dictionary import Segmenter
+from ernie_from_scratch.text.settings import EncodingSettings
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 
-WORD_MARKS = ("position", "paddlenlp")
 LONGEST_MARKED_WORD = 6  # characters, in PaddleNLP's rule
 
 Codes = Sequence[tuple[int, int, int]]  # (first character, character after the last, spans.KIND_CODES)
@@ -94,10 +94,10 @@ class PythonEncoder:
         self,
         vocabulary: Vocabulary,
         segmenter: Segmenter,
-        word_marks: str = "position",
+        word_marks: str = EncodingSettings.word_marks,
         do_lower_case: bool = True,
-        splitter: str = "punctuation",
-        max_sentence_length: int = 512,
+        splitter: str = EncodingSettings.split_sentences,
+        max_sentence_length: int = EncodingSettings.max_sentence_length,
     ):
         self.vocabulary = vocabulary
         self.segmenter = segmenter

@@ -23,6 +23,7 @@ from ernie_from_scratch.text.segmenters.dictionary import (
     jieba_hmm,
     typed_words,
 )
+from ernie_from_scratch.text.settings import EncodingSettings
 from ernie_from_scratch.text.tokenizers.basic import DROPPED, HAN, SPACE, analyse, is_han
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 
@@ -88,10 +89,10 @@ class NativeEncoder:
         self,
         vocabulary: Vocabulary,
         segmenter: Segmenter,
-        word_marks: str = "position",
+        word_marks: str = EncodingSettings.word_marks,
         do_lower_case: bool = True,
-        splitter: str = "punctuation",
-        max_sentence_length: int = 512,
+        splitter: str = EncodingSettings.split_sentences,
+        max_sentence_length: int = EncodingSettings.max_sentence_length,
     ):
         helpers = native.helpers()
         self.vocabulary = vocabulary

@@ -20,7 +20,8 @@ from ernie_from_scratch.text.corpus import part_files as parts
 from ernie_from_scratch.text.corpus.progress import PrepareProgress
 from ernie_from_scratch.text.corpus.reading import PIECE_BYTES, find_files, read_pieces
 from ernie_from_scratch.text.corpus.spans import ENTITY_TYPES
-from ernie_from_scratch.text.corpus.worker_pool import PieceEncoder, Settings, encode_all
+from ernie_from_scratch.text.corpus.worker_pool import PieceEncoder, encode_all
+from ernie_from_scratch.text.settings import EncodingSettings, PreparationSettings
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 from ernie_from_scratch.utils.files import atomic_write, cannot_write, flush_to_disk, sha256_file
 
@@ -32,19 +33,15 @@ def prepare(
     output_prefix: str | os.PathLike,
     vocabulary: Vocabulary | str | os.PathLike,
     *,
-    workers: int = 1,
-    shuffle: bool = False,
-    seed: int = 1234,
     progress: bool | None = None,
     piece_bytes: int = PIECE_BYTES,
-    **settings,
+    **options,
 ) -> dict:
     """Encodes text to PREFIX_ids.npy, PREFIX_idx.npz, PREFIX_spans.npy and PREFIX_meta.json; returns the meta
     record.
 
     inputs: files, folders or "-"; see corpus.py for the forms. vocabulary: a Vocabulary, a file, a folder or
-    a name. `settings` are the fields of Settings. workers: processes. shuffle: documents in a random order
-    given by `seed`.
+    a name. `options` are the fields of PreparationSettings.
     progress: a bar on stderr; by default where stderr is a terminal. The result does not depend on `workers`.
     meta["notes"] says in words what the user should know (short documents dropped, sentences split …).
     Raises UserError for whatever is wrong with the input or the output place; earlier output then stays as it
@@ -52,11 +49,9 @@ def prepare(
     """
     started = time.perf_counter()
     vocabulary = Vocabulary.load(vocabulary)
-    settings = Settings(**settings)
-    if workers < 1:
-        raise UserError(f"too few workers: {workers}; give 1 or more")
-    if seed < 0:
-        raise UserError(f"negative seed: {seed}; give 0 or more")
+    chosen = PreparationSettings(**options).check()
+    settings, workers = chosen.subset(EncodingSettings), chosen.workers
+    shuffle, seed = chosen.shuffle, chosen.seed
     files = find_files(inputs)
     known = all(os.path.isfile(name) for name in files)  # the size of a pipe is not
     stored = sum(map(os.path.getsize, files)) if known else None
@@ -107,7 +102,7 @@ def _total(stats: list[dict]) -> dict:
     return total
 
 
-def notes(counts: dict, settings: Settings) -> list[str]:
+def notes(counts: dict, settings: EncodingSettings) -> list[str]:
     """What the user should know about the input, in sentences."""
     documents, one = counts["documents"], counts["one_sentence_documents"]
     short, long, cut = counts["short_documents"], counts["long_sentences"], counts["cut_documents"]
@@ -175,7 +170,7 @@ def _versions() -> dict:
     return found
 
 
-def _key(settings: Settings, vocabulary: Vocabulary, piece_bytes: int) -> str:
+def _key(settings: EncodingSettings, vocabulary: Vocabulary, piece_bytes: int) -> str:
     """What finished parts depend on; another key makes them useless."""
     user_words = (
         sha256_file(settings.user_dict) if settings.user_dict and os.path.exists(settings.user_dict) else None

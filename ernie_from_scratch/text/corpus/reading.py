@@ -15,9 +15,9 @@ from ernie_from_scratch.config import UserError
 from ernie_from_scratch.text.corpus.part_files import IDS, META, is_work_folder
 from ernie_from_scratch.text.corpus.sentences import split_sentences
 from ernie_from_scratch.text.corpus.spans import SPAN_KINDS
+from ernie_from_scratch.text.settings import FORMATS, EncodingSettings
 from ernie_from_scratch.utils.files import COMPRESSED_SUFFIXES, STDIN, check_readable, open_bytes
 
-FORMATS = ("auto", "txt", "jsonl")
 TEXT_SUFFIXES = {".txt": "txt", ".text": "txt", ".jsonl": "jsonl", ".json": "jsonl"}
 PIECE_BYTES = 4 << 20
 LONGEST_DOCUMENT = 8 << 20  # bytes; a longer document of a .txt is cut at a line's end
@@ -113,7 +113,7 @@ def _known_format(path: str | os.PathLike) -> str | None:
 
 def read_pieces(
     inputs: str | os.PathLike | Iterable[str | os.PathLike],
-    format: str = "auto",
+    format: str = EncodingSettings.format,
     piece_bytes: int = PIECE_BYTES,
     on_read: Callable[[int], None] | None = None,
 ) -> Iterator[Piece]:
@@ -227,7 +227,7 @@ def _gbk_boundary(data: bytes) -> int:
     return data.rfind(b"\n") + 1 or len(data)
 
 
-def parse_piece(piece: Piece, json_key: str = "text") -> Iterator[Document]:
+def parse_piece(piece: Piece, json_key: str = EncodingSettings.json_key) -> Iterator[Document]:
     """The documents of a piece: blank lines separate them in .txt; in .jsonl each line is one.
 
     A jsonl row is {"text": "…"} (the key is `json_key`), or, with boundaries known,
@@ -286,7 +286,10 @@ def _sentence_of(item, where: str) -> Sentence:
 
 
 def read_documents(
-    inputs, format: str = "auto", json_key: str = "text", splitter: str = "punctuation"
+    inputs,
+    format: str = EncodingSettings.format,
+    json_key: str = EncodingSettings.json_key,
+    splitter: str = EncodingSettings.split_sentences,
 ) -> Iterator[list[Sentence]]:
     """All documents of files, folders or standard input, each as a list of sentences."""
     for piece in read_pieces(inputs, format):
@@ -296,7 +299,9 @@ def read_documents(
                 yield sentences
 
 
-def read_texts(inputs, format: str = "auto", json_key: str = "text") -> Iterator[str]:
+def read_texts(
+    inputs, format: str = EncodingSettings.format, json_key: str = EncodingSettings.json_key
+) -> Iterator[str]:
     """The text of each sentence of files, folders or standard input."""
     for sentences in read_documents(inputs, format, json_key):
         for sentence in sentences:

@@ -8,17 +8,14 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.text.corpus import part_files as parts
-from ernie_from_scratch.text.corpus.encoding import WORD_MARKS
 from ernie_from_scratch.text.corpus.native_encoding import make_encoder
 from ernie_from_scratch.text.corpus.reading import Piece, parse_piece
-from ernie_from_scratch.text.corpus.sentences import SPLITTERS
 from ernie_from_scratch.text.corpus.spans import (
     ENTITY_START,
     ENTITY_TYPES,
@@ -28,45 +25,14 @@ from ernie_from_scratch.text.corpus.spans import (
     WORD_START,
 )
 from ernie_from_scratch.text.segmenters.segmenter import make_segmenter
+from ernie_from_scratch.text.settings import EncodingSettings
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
-
-LONGEST_SENTENCE = 1_000_000  # tokens, the most that max_sentence_length may be
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides the contents of the output, beside the text and the vocabulary."""
-
-    segmenter: str = "builtin"
-    user_dict: str | None = None
-    lac_model: str | None = None
-    word_marks: str = "position"
-    do_lower_case: bool = True
-    split_sentences: str = "punctuation"
-    max_sentence_length: int = 512
-    min_document_length: int = 10
-    format: str = "auto"
-    json_key: str = "text"
-
-    def __post_init__(self):
-        for name, value, known in (
-            ("word_marks", self.word_marks, WORD_MARKS),
-            ("split_sentences", self.split_sentences, SPLITTERS),
-        ):
-            if value not in known:
-                raise UserError(f"unknown {name}: {value}; known: {', '.join(known)}")
-        if self.max_sentence_length < 2:
-            raise UserError(f"max_sentence_length too small: {self.max_sentence_length}; give 2 or more")
-        if self.max_sentence_length > LONGEST_SENTENCE:
-            raise UserError(
-                f"max_sentence_length too large: {self.max_sentence_length}; give at most {LONGEST_SENTENCE}"
-            )
 
 
 class PieceEncoder:
     """Turns pieces into parts; made once per process."""
 
-    def __init__(self, vocabulary: Vocabulary, settings: Settings):
+    def __init__(self, vocabulary: Vocabulary, settings: EncodingSettings):
         self.settings = settings
         self.vocabulary = vocabulary
         marked = vocabulary
@@ -136,7 +102,7 @@ class PieceEncoder:
 _encoder: PieceEncoder | None = None  # of a worker process
 
 
-def _start_worker(vocabulary: Vocabulary | None, settings: Settings | None) -> None:
+def _start_worker(vocabulary: Vocabulary | None, settings: EncodingSettings | None) -> None:
     global _encoder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the workers
     if sys.platform == "linux":

@@ -19,8 +19,7 @@ from ernie_from_scratch.text.segmenters.dictionary import (
     jieba_dictionary,
     typed_words,
 )
-
-SEGMENTERS = ("builtin", "jieba", "rjieba", "lac", "none")
+from ernie_from_scratch.text.settings import SEGMENTERS, EncodingSettings
 
 HIGHEST_FREQUENCY = 10**12  # sums of these stay exact in float64
 
@@ -180,7 +179,7 @@ def suggested_frequency(segmenter, word: str) -> int:
 
 
 def make_segmenter(
-    name: str = "builtin",
+    name: str = EncodingSettings.segmenter,
     user_dict: str | os.PathLike | None = None,
     lac_model: str | os.PathLike | None = None,
 ) -> Segmenter:

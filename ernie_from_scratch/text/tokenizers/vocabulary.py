@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.text.settings import VocabularySettings
 from ernie_from_scratch.text.tokenizers.basic import BasicTokenizer, is_han, is_punctuation
 from ernie_from_scratch.utils.files import atomic_write, check_readable
 
@@ -172,7 +173,10 @@ def _published(name: str) -> Vocabulary:
 
 
 def build_vocabulary(
-    texts: Iterable[str], size: int = 18000, min_count: int = 2, do_lower_case: bool = True
+    texts: Iterable[str],
+    size: int = VocabularySettings.size,
+    min_count: int = VocabularySettings.min_count,
+    do_lower_case: bool = VocabularySettings.do_lower_case,
 ) -> Vocabulary:
     """A vocabulary from text: special tokens, Han characters, their `##` forms, other symbols, WordPiece.
 
