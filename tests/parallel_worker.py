@@ -130,8 +130,9 @@ class Parallel(Plain):
         return evaluated(self.network, batch)
 
 
-def journey(run, batches, folder, half=None):
-    """Train, and save half-way and at the end; then go back to half-way (of `half`, another run's folder) and again.
+def train_and_resume(run, batches, folder, half=None):
+    """Train, saving half-way and at the end; then load the half-way state (of `half`, another run's folder), and
+    train the second half again.
 
     Written into `folder`: half.pdopt, last.pdopt, again.pdopt and rows.json.
     """
@@ -158,5 +159,5 @@ if __name__ == "__main__":
     here = Path(sys.argv[1])
     settings = json.loads((here / "case.json").read_text())
     micro_batches = pickle.loads((here.parent / "batches.pkl").read_bytes())
-    journey(Parallel(settings), micro_batches, here, half=Path(settings["reference"]))
+    train_and_resume(Parallel(settings), micro_batches, here, half=Path(settings["reference"]))
     leave()

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import paddle
 import pytest
+from ernie_from_scratch.training.loop import PretrainingRun, pretrain
 from small_corpus import make_corpus, run_settings
 
 from ernie_from_scratch.commands.main import main
@@ -15,7 +16,6 @@ from ernie_from_scratch.diagnostics.replay import replay, save_bad_step
 from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.training import loop
 from ernie_from_scratch.training.checkpoint import damage, newest_checkpoint
-from ernie_from_scratch.training.loop import PretrainingRun, pretrain
 from ernie_from_scratch.training.metrics import MetricsLog, read_metrics
 from ernie_from_scratch.training.optimizer import gradient_norm
 
@@ -84,7 +84,7 @@ def test_replay_finds_the_layer(stopped):
 def test_the_command_prints_it(stopped, capsys):
     assert main(["replay", str(stopped[0] / "bad_step_7")]) == 0
     said = capsys.readouterr().out
-    assert f"the first output that is not finite is that of {LAYER}" in said and "step 7" in said
+    assert f"the first layer whose output is not finite is {LAYER}" in said and "step 7" in said
 
 
 def test_replay_computes_the_same_numbers(corpus, tmp_path, monkeypatch):
@@ -100,7 +100,7 @@ def test_replay_computes_the_same_numbers(corpus, tmp_path, monkeypatch):
     found = replay(seen["folder"])
     assert len(found["losses"]) == 2  # micro batches
     assert np.mean(found["losses"], dtype="float32") == pytest.approx(seen["loss"], rel=1e-7)
-    assert found["grad_norm"] == seen["norm"] == found["grad_norm_then"]
+    assert found["grad_norm"] == seen["norm"] == found["recorded_grad_norm"]
     assert found["first_layer"] is None and not found["bad_weights"] and not found["bad_gradients"]
 
 

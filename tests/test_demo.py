@@ -1,4 +1,4 @@
-"""`ernie demo`: stages that are done once, the whole path on a small scale, own text, and bad input."""
+"""`ernie demo`: all stages on a small scale, own text, and bad input."""
 
 import json
 import os
@@ -10,40 +10,9 @@ import time
 import pytest
 
 from ernie_from_scratch.commands.main import main
-from ernie_from_scratch.config import UserError
 from ernie_from_scratch.experiments.demo import pretraining
-from ernie_from_scratch.experiments.demo.stages import Journey
 
 SMALL = ["--facts", "40", "--sentences", "600", "--steps", "40", "--probes", "10"]
-TITLES = {"one": "first", "two": "second"}
-
-
-def journey(folder, settings=None):
-    return Journey(folder, settings or {"seed": 1}, TITLES)
-
-
-def test_a_stage_is_done_once(tmp_path):
-    calls = []
-
-    def stage():
-        calls.append(1)
-        return {"said": "七", "value": 7}
-
-    first = journey(tmp_path).run("one", stage)
-    again = journey(tmp_path).run("one", stage)
-    assert calls == [1] and again == first and first["value"] == 7 and journey(tmp_path).result("two") is None
-
-
-def test_a_stage_that_fails_is_done_again(tmp_path):
-    with pytest.raises(RuntimeError):
-        journey(tmp_path).run("one", lambda: (_ for _ in ()).throw(RuntimeError("broken")))
-    assert journey(tmp_path).run("one", lambda: {"value": 1})["value"] == 1
-
-
-def test_other_settings_are_refused(tmp_path):
-    journey(tmp_path, {"seed": 1, "facts": 20})
-    with pytest.raises(UserError, match="facts was 20 and is now 30"):
-        journey(tmp_path, {"seed": 1, "facts": 30})
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +32,7 @@ def finished(tmp_path_factory):
     return folder, done.stdout
 
 
-def test_the_whole_path(finished):
+def test_all_stages(finished):
     folder, said = finished
     results = {file.stem: json.loads(file.read_text()) for file in (folder / "stages").iterdir()}
     assert list(results) and set(results) == set(
@@ -87,7 +56,7 @@ def test_the_report_is_one_page_with_its_pictures(finished):
     assert (finished[0] / "cloze.png").stat().st_size > 10_000
 
 
-def test_arms_differ_in_masking_only(finished):
+def test_runs_differ_in_masking_only(finished):
     settings = [
         pretraining.PretrainSettings(**load_yaml(finished[0] / f"pretrain_{m}" / "config.yaml"))
         for m in ("entity", "char")

@@ -1,10 +1,10 @@
-"""The picture of masked sentences: what stands in which box, in which colour, and where gaps are."""
+"""The figure of masked sentences: texts, colours and gaps are read back from it."""
 
 import numpy as np
 import pytest
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.lab.mask_pictures import TYPE_NAMES, MaskedExample
+from ernie_from_scratch.lab.masked_examples import TYPE_NAMES, MaskedExample
 from ernie_from_scratch.lab.masked_figure import masked_figure
 from ernie_from_scratch.lab.theme import DARK, LIGHT
 from ernie_from_scratch.text.corpus.spans import (
@@ -18,11 +18,11 @@ from ernie_from_scratch.text.corpus.spans import (
 LOC = ENTITY_TYPES.index("LOC") << TYPE_SHIFT
 START = WORD_START | PHRASE_START
 TOKENS = ["[CLS]", "哈", "尔", "滨", "很", "冷", "Po", "[SEP]"]
-MARKS = [START, START | ENTITY_START | LOC, LOC, LOC, START, WORD_START, START, START]
+SPANS = [START, START | ENTITY_START | LOC, LOC, LOC, START, WORD_START, START, START]
 
 
-def example(seen=None, chosen=(), name="entity"):
-    return MaskedExample(TOKENS, seen or TOKENS, list(chosen), np.array(MARKS, dtype=np.uint8), name)
+def example(seen=None, masked=(), name="entity"):
+    return MaskedExample(TOKENS, seen or TOKENS, list(masked), np.array(SPANS, dtype=np.uint8), name)
 
 
 def boxes_and_texts(figure):
@@ -32,7 +32,7 @@ def boxes_and_texts(figure):
 
 def test_boxes_show_what_the_network_sees():
     seen = ["[CLS]", "[MASK]", "尔", "省", "很", "冷", "Po", "[SEP]"]
-    boxes, texts = boxes_and_texts(masked_figure([example(seen, chosen=[1, 2, 3])]))
+    boxes, texts = boxes_and_texts(masked_figure([example(seen, masked=[1, 2, 3])]))
     assert texts == ["[CLS]", "", "尔", "省", "很", "冷", "Po", "[SEP]"]
     black = [
         n
@@ -53,7 +53,7 @@ def test_gaps_stand_between_words_and_wider_ones_between_phrases():
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
 def test_rows_and_legend(theme):
-    figure = masked_figure([example(name="one"), example(chosen=[4], name="two")], theme)
+    figure = masked_figure([example(name="one"), example(masked=[4], name="two")], theme)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["one", "two"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         TYPE_NAMES["LOC"],

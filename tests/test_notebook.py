@@ -4,8 +4,9 @@ import struct
 
 import pytest
 
+from ernie_from_scratch.lab.figures import new_figure
 from ernie_from_scratch.lab.notebook import explore, method_of, show
-from ernie_from_scratch.lab.theme import LIGHT, new_figure
+from ernie_from_scratch.lab.theme import LIGHT
 
 
 class Half:

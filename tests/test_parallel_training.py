@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 import pytest
 from parallel_helpers import launch
-from parallel_worker import HALF, STEPS, Plain, journey
+from parallel_worker import HALF, STEPS, Plain, train_and_resume
 from small_corpus import make_corpus, run_settings
 
 from ernie_from_scratch.dataset.loader import BatchLoader
@@ -78,11 +78,11 @@ def batches_of(runs):
 
 
 def reference(runs, network):
-    """The folder of one process's journey with the same network; made once for each."""
+    """The folder of a run in one process with the same network; made once for each network."""
     folder = runs / ("plain_" + "_".join(sorted(network)))
     if not folder.exists():
         folder.mkdir()
-        journey(Plain(case_of(runs, **network)), batches_of(runs), folder)
+        train_and_resume(Plain(case_of(runs, **network)), batches_of(runs), folder)
     return folder
 
 

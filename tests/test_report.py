@@ -20,9 +20,18 @@ from ernie_from_scratch.diagnostics.report import (
     examples_table,
     runs_report,
 )
-from ernie_from_scratch.lab.bars import cloze_bars, cloze_figure, percent, score_bars
-from ernie_from_scratch.lab.curves import column, curves, learning_rate_curve, load_run, loss_curves, smooth
-from ernie_from_scratch.lab.theme import DARK, LIGHT, png_bytes
+from ernie_from_scratch.lab.charts import percent
+from ernie_from_scratch.lab.cloze_plots import cloze_figure, save_cloze_figure, score_bars
+from ernie_from_scratch.lab.figures import png_bytes
+from ernie_from_scratch.lab.metrics_plots import (
+    column,
+    learning_rate_curve,
+    load_run,
+    loss_curves,
+    metric_curves,
+    smooth,
+)
+from ernie_from_scratch.lab.theme import DARK, LIGHT
 
 
 def rows(count=50, start=5.0):
@@ -97,7 +106,7 @@ def test_runs_that_cannot_be_drawn(tmp_path, content, message):
 
 def test_nothing_to_draw():
     with pytest.raises(UserError, match="no run has the column 'gradient'"):
-        curves({"x": rows()}, "gradient")
+        metric_curves({"x": rows()}, "gradient")
 
 
 # bars
@@ -142,16 +151,16 @@ def test_missing_bars_leave_gaps_and_double_ones_are_refused():
             cloze_figure(wrong)
 
 
-def test_the_picture_file_is_written_whole(tmp_path):
-    path = cloze_bars(cloze_rows(), tmp_path / "new" / "cloze.png")
+def test_the_figure_is_written_atomically(tmp_path):
+    path = save_cloze_figure(cloze_rows(), tmp_path / "new" / "cloze.png")
     first = path.read_bytes()
     assert first.startswith(b"\x89PNG") and [f.name for f in path.parent.iterdir()] == ["cloze.png"]
-    assert cloze_bars(cloze_rows(), path).read_bytes() == first  # the same numbers give the same file
+    assert save_cloze_figure(cloze_rows(), path).read_bytes() == first  # the same numbers give the same file
     with pytest.raises(UserError, match="cannot write"):
-        cloze_bars(cloze_rows(), path / "below_a_file.png")
+        save_cloze_figure(cloze_rows(), path / "below_a_file.png")
 
 
-def test_scores_show_the_mean_and_the_spread_of_seeds():
+def test_scores_show_the_mean_and_the_deviation_of_seeds():
     (ax,) = score_bars({"sentiment": {"pretrained": [0.9, 0.8, 1.0], "random weights": [0.6]}}).axes
     assert [bar.get_height() for bar in ax.patches] == pytest.approx([90, 60])
     lines = [segment for collection in ax.collections for segment in collection.get_segments()]

@@ -31,5 +31,5 @@ echo "Installing ernie_from_scratch and building its C++ helpers ..."
 PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
     --no-build-isolation --editable .
 .venv/bin/python -m pip check
-.venv/bin/python -m ernie_from_scratch.lab.kernel
+.venv/bin/python -m ernie_from_scratch.jupyter_kernel
 .venv/bin/python -m ernie_from_scratch doctor

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.dataset.settings import DataSettings
-from ernie_from_scratch.parallel.degrees import DEGREES
 from ernie_from_scratch.planner.hardware import GPUS, PRECISIONS, Cluster
 from ernie_from_scratch.planner.job import PRESETS, Job
 from ernie_from_scratch.utils.settings import Settings, inherit, option
@@ -20,7 +19,7 @@ Examples:
 Exit code: 0 when a plan fits, 1 when none does, 2 for a mistake in the flags.
 """
 NEEDED = ("config", "gpus", "gpu", "global_batch_size", "max_seq_len")
-FIXED = (*DEGREES, "micro_batch_size")
+FIXED = ("dp_degree", "sharding_degree", "mp_degree", "pp_degree", "micro_batch_size")
 ONLY = "only plans with this value"
 
 

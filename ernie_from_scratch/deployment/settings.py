@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ernie_from_scratch.deployment.backends import BACKENDS, EXPORTED, TASKS
-from ernie_from_scratch.deployment.fill_mask import STRATEGIES
+from ernie_from_scratch.deployment.backends.registry import BACKEND_CHOICES, EXPORT_FORMATS
+from ernie_from_scratch.deployment.tasks import STRATEGIES, TASKS
 from ernie_from_scratch.utils.settings import REQUIRED, Settings, inherit, option
 
 
@@ -13,7 +13,7 @@ class PipelineSettings(Settings):
 
     model: str = option(REQUIRED, "model folder or export folder", aliases=("model_name_or_path",), path=True)
     task: str | None = option(None, "what the model does; default: as its config says", choices=tuple(TASKS))
-    backend: str = option("auto", "engine", choices=BACKENDS)
+    backend: str = option("auto", "engine", choices=BACKEND_CHOICES)
     max_seq_len: int | None = option(
         None, "longest row in tokens; default: as the model allows", aliases=("max_seq_length",)
     )
@@ -57,6 +57,8 @@ class ExportSettings(Settings):
         path=True,
     )
     format: str = option(
-        "paddle", "paddle: for paddle_inference; onnx: for onnxruntime, openvino", choices=tuple(EXPORTED)
+        "paddle",
+        "paddle: for paddle_inference; onnx: for onnxruntime, openvino",
+        choices=tuple(EXPORT_FORMATS),
     )
     task: str | None = inherit(PipelineSettings)

@@ -1,1 +1,1 @@
-"""Looking at machines, corpora and runs: doctor, inspect, report, replay."""
+"""Diagnostics: the machine (doctor), prepared corpora (inspect), runs (report), failed steps (replay)."""

@@ -1,6 +1,7 @@
-"""What `ernie doctor` finds out about a machine, and what to do about each thing that is missing."""
+"""`ernie doctor`: what a machine has, and what to do about each thing that is missing."""
 
-import functools
+from __future__ import annotations
+
 import importlib.metadata
 import os
 import platform
@@ -10,14 +11,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ernie_from_scratch import native, process_setup
+from ernie_from_scratch import jupyter_kernel, native, process_setup
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.lab import fonts
+from ernie_from_scratch.utils.machine import available_cores, memory_bytes, processor_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 OK, NOTE, MISSING = "ok", "note", "missing"
 GIB = 1 << 30
-EXTRAS = {  # what an extra is for, and the packages that show that it is there
+EXTRAS = {  # name of the extra -> its purpose, and packages that are there if it is installed
     "deploy": (
         "export and serving",
         ("onnxruntime", "paddle2onnx", "openvino", "fastapi", "uvicorn", "httpx"),
@@ -31,7 +37,12 @@ EXTRAS = {  # what an extra is for, and the packages that show that it is there
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; "note" means it could be better, "missing" that the main path needs it."""
+    """One line of the report.
+
+    Attributes:
+        state: OK; NOTE: something could be better; MISSING: `ernie demo` does not run without it.
+        advice: what to do about it; empty if there is nothing to do.
+    """
 
     topic: str
     name: str
@@ -42,11 +53,12 @@ class Finding:
 
 def examine() -> list[Finding]:
     """All findings, in the order in which they are shown."""
-    parts = (system, paddle, process_settings, helpers, packages, pictures, notebooks)
-    return [finding for part in parts for finding in part()]
+    topics = (system, paddle, process_settings, helpers, packages, pictures, notebooks)
+    return [finding for topic in topics for finding in topic()]
 
 
 def system() -> Iterator[Finding]:
+    """Python, platform, processor, memory and disk."""
     version = platform.python_version()
     supported = (3, 10) <= sys.version_info[:2] <= (3, 12)
     advice = "" if supported else "use Python 3.10, 3.11 or 3.12: make setup PYTHON=python3.11"
@@ -56,12 +68,12 @@ def system() -> Iterator[Finding]:
         "platform",
         f"{platform.system()} {platform.machine()} {process_setup.Machine.here().libc}".strip(),
     )
-    yield Finding("system", "cpu", f"{cpu_name()}, {cores()} cores for this process")
-    total, free = memory()
-    little = free is not None and free < 2 * GIB
-    advice = "`ernie demo` needs about 2 GB: close other programs" if little else ""
-    shown = "unknown" if total is None else f"{total / GIB:.1f} GB, {free / GIB:.1f} GB free"
-    yield Finding("system", "memory", shown, NOTE if little else OK, advice)
+    yield Finding("system", "cpu", f"{processor_name()}, {available_cores()} cores for this process")
+    total, free = memory_bytes()
+    known = total is not None and free is not None
+    advice = "`ernie demo` needs about 2 GB: close other programs" if known and free < 2 * GIB else ""
+    shown = f"{total / GIB:.1f} GB, {free / GIB:.1f} GB free" if known else "unknown"
+    yield Finding("system", "memory", shown, NOTE if advice else OK, advice)
     disk = shutil.disk_usage(Path.cwd()).free
     advice = "runs need about 1 GB here: free some space" if disk < 2 * GIB else ""
     yield Finding(
@@ -70,6 +82,7 @@ def system() -> Iterator[Finding]:
 
 
 def paddle() -> Iterator[Finding]:
+    """Paddle's build, the GPUs that it uses, and its speed."""
     try:
         import paddle
     except ImportError as error:
@@ -88,15 +101,15 @@ def paddle() -> Iterator[Finding]:
     if not gpus:
         yield _no_gpu(has_gpu_build)
     else:
-        yield Finding("paddle", "device", "gpu, used without a flag")
-    speed = product_speed(paddle)
+        yield Finding("paddle", "device", "gpu, used by default")
+    speed = matmul_gflops()
     yield Finding("paddle", "matrix product", f"{speed:.0f} GFLOP/s in float32 on {paddle.get_device()}")
 
 
 def _no_gpu(has_gpu_build: bool) -> Finding:
-    driver = Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
-    if driver and not has_gpu_build:
-        advice = "to use the GPU, put paddlepaddle-gpu in place of paddlepaddle: see Paddle's install page"
+    has_driver = Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
+    if has_driver and not has_gpu_build:
+        advice = "to use the GPU, install paddlepaddle-gpu instead of paddlepaddle: see Paddle's install page"
         return Finding(
             "paddle", "device", "cpu; there is a GPU, but this is Paddle's CPU build", NOTE, advice
         )
@@ -106,8 +119,10 @@ def _no_gpu(has_gpu_build: bool) -> Finding:
     return Finding("paddle", "device", "cpu")
 
 
-def product_speed(paddle, size: int = 1024, rounds: int = 8) -> float:
-    """GFLOP/s of the best of some matrix products [size, size] x [size, size]."""
+def matmul_gflops(size: int = 1024, rounds: int = 8) -> float:
+    """GFLOP/s of the fastest of `rounds` products [size, size] x [size, size] in float32."""
+    import paddle
+
     a = paddle.ones([size, size])
     seconds = []
     for _ in range(rounds):
@@ -118,48 +133,50 @@ def product_speed(paddle, size: int = 1024, rounds: int = 8) -> float:
 
 
 def process_settings() -> Iterator[Finding]:
+    """The settings that importing the package has applied to this process."""
     for setting in process_setup.report():
         value = f"{setting.state}: {setting.value}" if setting.value else setting.state
         yield Finding("settings", setting.name, f"{value} ({setting.reason})")
 
 
 def helpers() -> Iterator[Finding]:
+    """The C++ module and the compiler that builds it."""
     compiler = find_compiler()
     if native.helpers():
         yield Finding("helpers", "C++ helpers", "built")
     else:
+        reason = native.why_missing()
         first = "" if compiler else "install a C++17 compiler (Debian: apt-get install g++), then "
         advice = f"{first}pip install --no-deps --no-build-isolation -e ."
-        if "EFS_NO_CPP" in native.why_missing():
-            advice = "unset EFS_NO_CPP"
-        yield Finding(
-            "helpers", "C++ helpers", f"{native.why_missing()}; slower numpy versions run", NOTE, advice
-        )
+        advice = "unset EFS_NO_CPP" if "EFS_NO_CPP" in reason else advice
+        yield Finding("helpers", "C++ helpers", f"{reason}; slower numpy versions are used", NOTE, advice)
     yield Finding("helpers", "compiler", compiler or "none found")
 
 
 def find_compiler() -> str | None:
-    """Path of the C++ compiler that a build would take."""
-    named = os.environ.get("CXX", "").split()[:1]
-    return next((path for name in (*named, "c++", "g++", "clang++") if (path := shutil.which(name))), None)
+    """Path of the C++ compiler that a build would use."""
+    chosen = os.environ.get("CXX", "").split()[:1]
+    return next((path for name in (*chosen, "c++", "g++", "clang++") if (path := shutil.which(name))), None)
 
 
 def packages() -> Iterator[Finding]:
+    """The optional packages, by extra."""
     for extra, (purpose, names) in EXTRAS.items():
         versions = {name: version_of(name) for name in names}
-        lacking = [name for name, version in versions.items() if version is None]
+        missing = [name for name, version in versions.items() if version is None]
         shown = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-        if not lacking:
+        if not missing:
             yield Finding("packages", extra, shown)
             continue
         advice = f'for {purpose}: pip install -c requirements.lock -e ".[{extra}]"'
         if extra == "oracles":
             advice = f"for {purpose}: pip install -c requirements.lock -r requirements-oracles.lock"
-        value = f"without {', '.join(lacking)}" + (f"; {shown}" if shown else "")
+        value = f"without {', '.join(missing)}" + (f"; {shown}" if shown else "")
         yield Finding("packages", extra, value, NOTE, advice)
 
 
 def version_of(distribution: str) -> str | None:
+    """Version of an installed package, or None."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -167,6 +184,7 @@ def version_of(distribution: str) -> str | None:
 
 
 def pictures() -> Iterator[Finding]:
+    """The font for Chinese text in pictures."""
     try:
         family = fonts.chinese_font()
     except UserError as error:
@@ -177,73 +195,42 @@ def pictures() -> Iterator[Finding]:
 
 
 def notebooks() -> Iterator[Finding]:
+    """The Jupyter kernel of the notebooks."""
+    install = f"python -m {jupyter_kernel.MODULE}"
     try:
         from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
     except ImportError:
-        yield Finding(
-            "notebooks", "kernel", "no Jupyter", NOTE, 'pip install -c requirements.lock -e ".[dev]"'
-        )
+        advice = 'pip install -c requirements.lock -e ".[dev]"'
+        yield Finding("notebooks", "kernel", "no Jupyter", NOTE, advice)
         return
     try:
         spec = KernelSpecManager().get_kernel_spec("python3")
     except NoSuchKernel:
-        yield Finding(
-            "notebooks", "kernel", "no kernel named python3", NOTE, "python -m ernie_from_scratch.lab.kernel"
-        )
+        yield Finding("notebooks", "kernel", "no kernel named python3", NOTE, install)
         return
-    ours = "ernie_from_scratch.lab.kernel" in spec.argv
-    advice = (
-        ""
-        if ours
-        else "to apply the settings before a notebook's first cell: python -m ernie_from_scratch.lab.kernel"
-    )
-    yield Finding("notebooks", "kernel", f"python3 -> {spec.resource_dir}", OK if ours else NOTE, advice)
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@functools.cache
-def cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def memory() -> tuple[int | None, int | None]:
-    """(all, available) bytes of memory; None where the system doesn't say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        kilobytes = {key: int(rest.split()[0]) for key, _, rest in (line.partition(":") for line in lines)}
-        return kilobytes["MemTotal"] << 10, kilobytes["MemAvailable"] << 10
-    except (OSError, KeyError, ValueError):
-        return None, None
+    ours = jupyter_kernel.MODULE in spec.argv
+    advice = "" if ours else f"to apply the settings before a notebook's first cell: {install}"
+    yield Finding("notebooks", "kernel", f"python3 -> {spec.resource_dir}", NOTE if advice else OK, advice)
 
 
 def to_json(findings: list[Finding]) -> dict:
-    """The report for programs: findings by topic, and whether the main path can run."""
+    """The report for programs: findings by topic, and whether `ernie demo` can run."""
     topics: dict[str, list] = {}
     for finding in findings:
         topics.setdefault(finding.topic, []).append(asdict(finding))
     return {"ready": all(finding.state != MISSING for finding in findings), "topics": topics}
 
 
-def show(findings: list[Finding], console=None) -> None:
-    """Prints one table, and under it what to do."""
+def show(findings: list[Finding], console: Console | None = None) -> None:
+    """Print one table, and what to do below it."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = console or Console()
     table = Table(box=None, pad_edge=False)
-    for title in ("", "", "", ""):
-        table.add_column(title, overflow="fold")
+    for _ in range(4):
+        table.add_column(overflow="fold")
     marks = {OK: "[green]✓[/]", NOTE: "[yellow]•[/]", MISSING: "[red]✗[/]"}
     topic = ""
     for finding in findings:

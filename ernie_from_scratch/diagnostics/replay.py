@@ -1,7 +1,9 @@
-"""A saved step whose loss or gradient was not finite, computed again: `ernie replay`."""
+"""`ernie replay`: compute a saved step again whose loss or gradient was not finite, and find where it became so."""
 
 import json
 import math
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,13 +21,14 @@ from ernie_from_scratch.training.settings import TrainSettings
 from ernie_from_scratch.weights.pretrained import first_names
 
 
-def replay(folder):
-    """Compute a saved step again and find where the first number that is not finite appears.
+def replay(folder: str | os.PathLike) -> dict:
+    """Compute a saved step again and find the first layer whose output is not finite.
 
     Returns:
-        Dict: step; losses (of each micro batch) and grad_norm as computed now; loss_then and grad_norm_then;
-        first_layer, the first whose output is not finite, with what went into it (None: all outputs are finite);
-        bad_weights and bad_gradients, names of parameters; largest_weight as (name, absolute value).
+        A dict: `step`; `losses` (of each micro batch) and `grad_norm`, as computed now; `recorded_loss` (mean of the
+        micro batches) and `recorded_grad_norm`, of the run; `first_layer`, a dict with the `name` of the first layer
+        whose output is not finite and its `largest_input`, or None if all outputs are finite; `bad_weights` and
+        `bad_gradients`, names of the parameters that are not finite; `largest_weight`, (name, absolute value).
 
     Raises:
         UserError: `folder` is not one that a run has saved.
@@ -41,8 +44,10 @@ def replay(folder):
     precision = Precision(settings, model, None)
     precision.load(record["scaler"])
     model.train()
-    first = []
-    hooks = [layer.register_forward_post_hook(_look(name, first)) for name, layer in leaves(model)]
+    non_finite: list[dict] = []
+    hooks = [
+        layer.register_forward_post_hook(_recorder(name, non_finite)) for name, layer in leaf_layers(model)
+    ]
     batches, losses = read_batches(folder), []
     for number, batch in zip(record["numbers"], batches, strict=True):
         paddle.seed(micro_batch_seed(settings.seed, record["step"] - 1, number))
@@ -52,61 +57,64 @@ def replay(folder):
         losses.append(float(loss))
     for hook in hooks:
         hook.remove()
-    weights = {name: float(p.detach().astype("float32").abs().max()) for name, p in model.named_parameters()}
+    parameters = list(model.named_parameters())
+    weights = {name: _largest(parameter.detach()) for name, parameter in parameters}
     largest = max(weights, key=lambda name: weights[name] if math.isfinite(weights[name]) else math.inf)
     return {
         "step": record["step"],
         "losses": losses,
-        "loss_then": float(record["loss"]),
+        "recorded_loss": float(record["loss"]),
         "grad_norm": gradient_norm(model) / precision.loss_scale,
-        "grad_norm_then": float(record["grad_norm"]),
-        "first_layer": first[0] if first else None,
+        "recorded_grad_norm": float(record["grad_norm"]),
+        "first_layer": non_finite[0] if non_finite else None,
         "bad_weights": [name for name, value in weights.items() if not math.isfinite(value)],
-        "bad_gradients": [
-            name for name, p in model.named_parameters() if p.grad is not None and not _finite(p.grad)
-        ],
+        "bad_gradients": [name for name, p in parameters if p.grad is not None and not _is_finite(p.grad)],
         "largest_weight": (largest, weights[largest]),
     }
 
 
-def leaves(model):
-    """(name, layer) of the layers that hold no others."""
+def leaf_layers(model: paddle.nn.Layer) -> list[tuple[str, paddle.nn.Layer]]:
+    """(name, layer) of the layers without sublayers."""
     return [(name, layer) for name, layer in model.named_sublayers() if not layer.sublayers()]
 
 
-def _finite(tensor):
+def _is_finite(tensor: paddle.Tensor) -> bool:
     return bool(paddle.isfinite(tensor.astype("float32")).all())
 
 
-def _look(name, first):
-    def hook(layer, inputs, output):
-        if not first and not _finite(output):
-            came_in = [float(x.astype("float32").abs().max()) for x in inputs if x.is_floating_point()]
-            first.append({"name": name, "largest_input": max(came_in, default=None)})
+def _largest(tensor: paddle.Tensor) -> float:
+    """The largest absolute value."""
+    return float(tensor.astype("float32").abs().max())
+
+
+def _recorder(name: str, non_finite: list[dict]) -> Callable:
+    """A forward hook that appends this layer to `non_finite` if its output is the first that is not finite."""
+
+    def hook(layer: paddle.nn.Layer, inputs: tuple, output: paddle.Tensor) -> None:
+        if not non_finite and not _is_finite(output):
+            largest = [_largest(tensor) for tensor in inputs if tensor.is_floating_point()]
+            non_finite.append({"name": name, "largest_input": max(largest, default=None)})
 
     return hook
 
 
-def describe(found):
-    """The result of `replay` in lines for a terminal."""
-    losses = ", ".join(f"{loss:.6g}" for loss in found["losses"])
-    yield f"step {found['step']}: loss of each micro batch {losses} (then, together: {found['loss_then']:.6g})"
-    yield f"gradient norm {found['grad_norm']:.6g} (then {found['grad_norm_then']:.6g})"
-    name, value = found["largest_weight"]
+def describe(result: dict) -> Iterator[str]:
+    """The result of `replay` as lines for a terminal."""
+    losses = ", ".join(f"{loss:.6g}" for loss in result["losses"])
+    yield f"step {result['step']}: loss of each micro batch {losses} (mean in the run: {result['recorded_loss']:.6g})"
+    yield f"gradient norm {result['grad_norm']:.6g} (in the run: {result['recorded_grad_norm']:.6g})"
+    name, value = result["largest_weight"]
     yield f"largest weight: {value:.6g} in {name}"
-    if found["bad_weights"]:
-        yield f"weights not finite before the step: {first_names(found['bad_weights'], 5)}"
-    layer = found["first_layer"]
+    if result["bad_weights"]:
+        yield f"weights not finite before the step: {first_names(result['bad_weights'], 5)}"
+    layer = result["first_layer"]
     if layer is None:
         yield "forward: every layer's output is finite"
     else:
-        came_in = (
-            "" if layer["largest_input"] is None else f", whose largest input is {layer['largest_input']:.6g}"
-        )
-        yield f"forward: the first output that is not finite is that of {layer['name']}{came_in}"
-    bad = found["bad_gradients"]
-    yield (
-        f"backward: gradients not finite: {first_names(bad, 5)}"
-        if bad
-        else "backward: every gradient is finite"
-    )
+        largest = layer["largest_input"]
+        with_input = "" if largest is None else f", with a largest input of {largest:.6g}"
+        yield f"forward: the first layer whose output is not finite is {layer['name']}{with_input}"
+    if result["bad_gradients"]:
+        yield f"backward: gradients not finite: {first_names(result['bad_gradients'], 5)}"
+    else:
+        yield "backward: every gradient is finite"

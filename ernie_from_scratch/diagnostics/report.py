@@ -1,15 +1,23 @@
-"""One self-contained HTML page of pictures, tables and texts: no network, no other file, light or dark."""
+"""Reports: one self-contained HTML page of pictures, tables and texts, for light and dark mode."""
+
+from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.lab.curves import curves, load_run, loss_curves
-from ernie_from_scratch.lab.theme import DARK, LIGHT, Theme, png_bytes
+from ernie_from_scratch.lab.figures import png_bytes
+from ernie_from_scratch.lab.metrics_plots import Runs, column, load_run, loss_curves, metric_curves
+from ernie_from_scratch.lab.theme import DARK, LIGHT, Theme
 from ernie_from_scratch.utils.files import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -19,29 +27,33 @@ class Picture:
     """A figure drawn twice, for light and dark pages.
 
     Attributes:
-        draw: theme -> matplotlib Figure.
+        draw: called with each theme.
         caption: what it shows and how to read it, two sentences.
     """
 
-    draw: Callable[[Theme], object]
+    draw: Callable[[Theme], Figure]
     caption: str
 
     def html(self) -> str:
         figures = [self.draw(theme) for theme in (LIGHT, DARK)]
         light, dark = (base64.b64encode(png_bytes(figure)).decode() for figure in figures)
-        width = round(100 * figures[0].get_figwidth())  # so that letters are equally large in all pictures
+        width = round(100 * figures[0].get_figwidth())  # text has the same size in all pictures
         alt = escape(self.caption, quote=True)
         when_dark = f'media="(prefers-color-scheme: dark)" srcset="data:image/png;base64,{dark}"'
         return (
             f"<figure><picture><source {when_dark}>"
             f'<img width="{width}" src="data:image/png;base64,{light}" alt="{alt}"></picture>'
-            f"<figcaption>{escape(self.caption)}</figcaption></figure>"
+            f"{_caption(self.caption)}</figure>"
         )
 
 
 @dataclass
 class Table:
-    """Rows of texts and numbers under a header; numbers stand to the right."""
+    """Rows of texts and numbers under a header; numbers are right-aligned.
+
+    Raises:
+        UserError: a row has more or fewer cells than the header.
+    """
 
     header: Sequence[str]
     rows: Sequence[Sequence]
@@ -55,38 +67,36 @@ class Table:
     def html(self) -> str:
         head = "".join(f"<th>{escape(str(name))}</th>" for name in self.header)
         body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in self.rows)
-        caption = f"<figcaption>{escape(self.caption)}</figcaption>" if self.caption else ""
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        return f'<figure><div class="scroll">{table}</div>{caption}</figure>'
+        return f'<figure><div class="scroll">{table}</div>{_caption(self.caption)}</figure>'
 
 
-def _cell(value):
+def _cell(value: object) -> str:
     if value is None:
         return "<td></td>"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"<td>{escape(str(value))}</td>"
-    return (
-        f'<td class="number">{value:,}</td>'
-        if isinstance(value, int)
-        else f'<td class="number">{value:.4g}</td>'
-    )
+    return f'<td class="number">{value:{"," if isinstance(value, int) else ".4g"}}</td>'
 
 
 @dataclass
 class Fragment:
-    """Ready HTML, such as `masked_examples_html(...)`, under a caption."""
+    """Finished HTML, such as `masked_examples_html(...)`, and a caption."""
 
     fragment: str
     caption: str = ""
 
     def html(self) -> str:
-        caption = f"<figcaption>{escape(self.caption)}</figcaption>" if self.caption else ""
-        return f"<figure>{self.fragment}{caption}</figure>"
+        return f"<figure>{self.fragment}{_caption(self.caption)}</figure>"
+
+
+def _caption(text: str) -> str:
+    return f"<figcaption>{escape(text)}</figcaption>" if text else ""
 
 
 @dataclass
 class Section:
-    """A heading, a paragraph or more of plain text (blank lines between), and what is shown under it."""
+    """A heading, paragraphs of plain text separated by blank lines, and the items below them."""
 
     title: str
     text: str = ""
@@ -98,7 +108,9 @@ class Section:
         return f'<section id="{anchor}"><h2>{escape(self.title)}</h2>{paragraphs}{items}</section>'
 
 
-def build_report(sections: Sequence[Section], path, title: str = "Report", summary: str = "") -> Path:
+def build_report(
+    sections: Sequence[Section], path: str | os.PathLike, title: str = "Report", summary: str = ""
+) -> Path:
     """Write the page (atomically) and return its path.
 
     Raises:
@@ -119,26 +131,44 @@ def build_report(sections: Sequence[Section], path, title: str = "Report", summa
         page = page.replace("{{ " + name + " }}", value)
     path = Path(path)
     with atomic_write(path) as temporary:
-        Path(temporary).write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
     return path
 
 
 def examples_table(rows: Sequence[dict], caption: str = "") -> Table:
-    """Cloze answers: rows of `text`, `answer`, and the fillings of each model under its name."""
+    """Cloze answers: rows with `text`, `answer`, and each model's answer under its name."""
     header = list(dict.fromkeys(key for row in rows for key in row))
     return Table(header, [[row.get(name) for name in header] for row in rows], caption)
 
 
-def runs_report(runs: Sequence, path=None) -> Path:
-    """Draw run folders (or metrics.jsonl files) into one page: losses, learning rate, gradient norm, closing
-    figures.
+LOSS_CAPTIONS = {
+    "lm_loss": "Masked language model part of the loss, in nats per masked token. An untrained network starts near the "
+    "logarithm of the vocabulary size.",
+    "sop_loss": "Sentence order part of the loss, in nats per row. Guessing gives 0.69, which is ln 2.",
+    "nsp_loss": "Next sentence part of the loss, in nats per row. Guessing gives 0.69, which is ln 2.",
+}
+OTHER_CAPTIONS = {
+    "learning_rate": "Learning rate of the optimizer: linear warm-up, then decay. The loss usually falls fastest near "
+    "the peak and settles as the learning rate shrinks.",
+    "grad_norm": "Global norm of the gradient before clipping. A sudden rise announces trouble before the loss shows "
+    "it.",
+}
 
-    Without `path` the page becomes report.html in the first run's folder. Returns the page's path.
+
+def runs_report(runs: Sequence[str | os.PathLike], path: str | os.PathLike | None = None) -> Path:
+    """Draw runs of pretraining or fine-tuning into one page: every loss in their metrics, learning rate, gradient norm.
+
+    Args:
+        runs: run folders, or metrics.jsonl files.
+        path: of the page; default: report.html in the first run's folder.
+
+    Returns:
+        The page's path.
 
     Raises:
-        UserError: a run without metrics, two runs of one name, or an unwritable path.
+        UserError: a run without metrics, two runs of the same name, or the page cannot be written.
     """
-    rows_of = {}
+    rows_of: dict[str, list[dict]] = {}
     for run in runs:
         name = _run_name(run)
         if name in rows_of:
@@ -147,48 +177,50 @@ def runs_report(runs: Sequence, path=None) -> Path:
     pictures = [
         Picture(
             lambda theme: loss_curves(rows_of, theme),
-            "Training loss over the optimizer steps: thin lines are single log rows, thick ones their "
-            "moving mean, dots evaluations on held-out data. A lower line means a better guess of the hidden "
-            "tokens or labels; lines of runs with different masking or tasks are not comparable in height.",
+            "Training loss over the optimizer steps: thin lines are single log rows, thick ones their moving mean, "
+            "dots evaluations on held-out data. Lower is better, but losses of runs with different masking, objectives "
+            "or tasks cannot be compared.",
         )
     ]
-    for name, caption in EXTRA_CURVES.items():
-        if any(
-            row.get(name) is not None and not row.get("eval") for rows in rows_of.values() for row in rows
-        ):
-            pictures.append(Picture(lambda theme, y=name: curves(rows_of, y, theme=theme), caption))
-    sections = [Section("Curves", items=pictures), Section("Closing figures", items=[closing_table(rows_of)])]
+    for name, caption in (_loss_captions(rows_of) | OTHER_CAPTIONS).items():
+        if any(len(column(rows, "step", name)[0]) for rows in rows_of.values()):
+            pictures.append(Picture(lambda theme, y=name: metric_curves(rows_of, y, theme=theme), caption))
+    sections = [Section("Curves", items=pictures), Section("Final figures", items=[final_table(rows_of)])]
     first = Path(runs[0])
     path = path or (first if first.is_dir() else first.parent) / "report.html"
     return build_report(sections, path, title="Training runs", summary=", ".join(rows_of))
 
 
-EXTRA_CURVES = {
-    "lm_loss": "Masked language model part of the loss, in nats per hidden token. An untrained network "
-    "starts near the logarithm of the vocabulary size.",
-    "sop_loss": "Sentence order part of the loss, in nats per row. Guessing gives 0.69, which is ln 2.",
-    "learning_rate": "Learning rate that the optimizer used: a linear warm-up, then the decay. The loss "
-    "usually falls fastest near its peak and settles as it shrinks.",
-    "grad_norm": "Global norm of the gradient before clipping. A sudden rise announces trouble before the "
-    "loss shows it.",
-}
+def _loss_captions(rows_of: Runs) -> dict[str, str]:
+    """The caption of each part of the loss in the metrics, whatever the objective calls it."""
+    names = [name for rows in rows_of.values() for row in rows for name in row if name.endswith("_loss")]
+    return {
+        name: LOSS_CAPTIONS.get(
+            name, f"Part of the loss called {name}, in nats. The parts add up to the total loss."
+        )
+        for name in dict.fromkeys(names)
+    }
 
 
-def closing_table(rows_of: dict) -> Table:
-    """Last training row of each run, and its last row of every evaluation."""
-    header = ["run", "rows of", "step", "loss", "learning rate", "tokens/s", "accuracy", "macro F1"]
+def final_table(rows_of: Runs) -> Table:
+    """The last training row of each run, and its last row of every evaluation with all its scores."""
+    names = ["step", "loss", "learning_rate", "tokens_per_second"]
+    evaluations = [row for rows in rows_of.values() for row in rows if "eval" in row]
+    scores = dict.fromkeys(name for row in evaluations for name in row if _is_score(name))
+    names += [name for name in scores if name not in names]
     table = []
-    for name, rows in rows_of.items():
+    for run, rows in rows_of.items():
         last = {row.get("eval", "train"): row for row in rows}
-        for split, row in last.items():
-            figures = [row.get(k) for k in ("step", "loss", "learning_rate", "tokens_per_second")]
-            figures += [row.get("accuracy", row.get("masked_accuracy")), row.get("macro_f1")]
-            table.append([name, split, *figures])
-    return Table(
-        header, table, "The last row that each run wrote. Accuracy is that of labels or of masked tokens."
-    )
+        table += [[run, split, *(row.get(name) for name in names)] for split, row in last.items()]
+    header = ["run", "rows of", *(name.replace("_", " ").replace(" per second", "/s") for name in names)]
+    return Table(header, table, "The last row that each run wrote for training and for each evaluation.")
 
 
-def _run_name(run):
+def _is_score(name: str) -> bool:
+    """Whether a column of an evaluation row is a score: no loss, and not the perplexity of one kind of token."""
+    return name not in ("eval", "step", "epoch") and not name.endswith("loss") and "perplexity_" not in name
+
+
+def _run_name(run: str | os.PathLike) -> str:
     path = Path(run).resolve()
     return path.parent.name if path.name == "metrics.jsonl" else path.name

@@ -1,1 +1,1 @@
-"""The demo and the runs that the chapters compare."""
+"""Experiments: the demo, the runs that the parallel chapters compare, and the runner of long experiments."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ernie_from_scratch.config import UserError
 
-# Families that systems bring along, tried when zhplot is missing.
+# Fonts of common systems, used if zhplot is missing.
 SYSTEM_FAMILIES = (
     "Noto Sans CJK SC",
     "Noto Sans SC",
@@ -22,7 +22,7 @@ SYSTEM_FAMILIES = (
 
 
 def use_chinese_font() -> str:
-    """Makes matplotlib draw text in a font with Chinese glyphs; returns the family's name.
+    """Let matplotlib draw text in a font with Chinese glyphs; returns the name of the font family.
 
     Raises:
         UserError: matplotlib is missing, or neither zhplot nor the system has such a font.
@@ -31,16 +31,15 @@ def use_chinese_font() -> str:
     import matplotlib
 
     matplotlib.rcParams["font.family"] = "sans-serif"
-    matplotlib.rcParams["font.sans-serif"] = [family, "DejaVu Sans"]  # the second for what the first lacks
+    matplotlib.rcParams["font.sans-serif"] = [family, "DejaVu Sans"]  # the second for glyphs the first lacks
     return family
 
 
 @functools.cache
 def chinese_font() -> str:
-    """Name of the family, after its file has been made known to matplotlib; raises as `use_chinese_font`."""
-    logging.getLogger("matplotlib.font_manager").setLevel(
-        logging.WARNING
-    )  # no word when it first lists the fonts
+    """Name of the font family, registered with matplotlib; raises like `use_chinese_font`."""
+    # no message when matplotlib lists the fonts for the first time
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)
     try:
         from matplotlib import font_manager
     except ImportError:
@@ -57,7 +56,7 @@ def chinese_font() -> str:
 
 
 def packaged_font() -> Path | None:
-    """The font file inside zhplot, which is not imported, as that changes matplotlib's settings at once."""
+    """The font file inside zhplot. The package is not imported, since that changes matplotlib's settings."""
     spec = importlib.util.find_spec("zhplot")
     if spec is None or not spec.origin:
         return None

@@ -1,9 +1,12 @@
-"""The demo whole: stages from facts to a served model; `run_demo` is what `ernie demo` calls."""
+"""The facts demo, from a table of facts to a served model; `run_demo` is what `ernie demo` calls."""
 
 import logging
 import shutil
 import signal
+from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import paddle
 from rich.console import Console
@@ -11,16 +14,18 @@ from rich.table import Table
 
 from ernie_from_scratch.config import ErnieConfig
 from ernie_from_scratch.experiments.demo import cloze, own_text, pretraining, sentiment, serving, text_stages
-from ernie_from_scratch.experiments.demo.pictures import write_report
-from ernie_from_scratch.experiments.demo.stages import Journey
+from ernie_from_scratch.experiments.demo.report import write_report
+from ernie_from_scratch.experiments.demo.settings import DemoSettings
+from ernie_from_scratch.experiments.runner import Experiment
+from ernie_from_scratch.experiments.training_processes import TrainingProcess, train_side_by_side
+from ernie_from_scratch.utils.machine import available_cores
 
-ARMS = ("entity", "char")
 TITLES = {
-    "recipe": "facts told in sentences",
+    "recipe": "sentences about facts",
     "vocabulary": "vocabulary",
     "prepare": "sentences to token ids",
-    "pretrain": "pretraining: whole entities masked, and single characters masked",
-    "cloze": "cloze: what do they know?",
+    "pretrain": "pretraining twice: entities masked, and single characters masked",
+    "cloze": "cloze: which facts do the networks know?",
     "finetune": "fine-tuning: sentiment of reviews",
     "export": "export",
     "serve": "serving over HTTP",
@@ -28,109 +33,113 @@ TITLES = {
 }
 
 
-def run_demo(settings):
-    """Run or continue the demo that a `DemoSettings` describes; returns the stages' results by name.
+def run_demo(settings: DemoSettings) -> dict[str, dict]:
+    """Run or resume the demo; returns the results of its stages by name.
 
     Raises:
-        UserError: an output folder of other settings or that can't be written, or text that can't be read.
+        UserError: the output folder cannot be written or holds a demo with other settings, or the text cannot be
+            read.
     """
     settings.check()
-    logging.getLogger("ernie_from_scratch").setLevel(
-        logging.ERROR
-    )  # that new heads start at random is expected here
-    signal.signal(signal.SIGTERM, _as_interrupt)  # stages clean up after themselves as they do on Ctrl-C
+    # "new heads start from random weights" is expected here
+    logging.getLogger("ernie_from_scratch").setLevel(logging.ERROR)
+    signal.signal(signal.SIGTERM, _interrupt)  # stages then clean up as they do after Ctrl-C
     folder = Path(settings.output_dir)
     if settings.fresh:
         shutil.rmtree(folder, ignore_errors=True)
     return own_text.run(settings, folder) if settings.text else _facts_demo(settings, folder)
 
 
-def _as_interrupt(number, frame):
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _facts_demo(settings, folder):
+def _facts_demo(settings: DemoSettings, folder: Path) -> dict[str, dict]:
     console = Console(highlight=False)
-    journey = Journey(folder, settings.deciding(), TITLES, console)
+    demo = Experiment(folder, settings.deciding(), TITLES, console)
     corpus, vocabulary, prefix = folder / "corpus.jsonl", folder / "vocab.txt", folder / "prepared" / "facts"
-    arms = {masking: folder / f"pretrain_{masking}" / "final" for masking in ARMS}
-    config_file = folder / "config.json"
+    models = {
+        masking: pretraining.run_folder(folder, masking) / "final" for masking in pretraining.FACTS_MASKINGS
+    }
 
-    journey.run("recipe", lambda: text_stages.write_recipe(settings, corpus))
-    journey.run("vocabulary", lambda: text_stages.write_vocabulary(corpus, vocabulary))
-    journey.run(
-        "prepare", lambda: text_stages.write_prepared(corpus, prefix, vocabulary, segmenter="builtin")
+    demo.run("recipe", lambda: text_stages.write_recipe(settings, corpus))
+    demo.run("vocabulary", lambda: text_stages.write_vocabulary(corpus, vocabulary))
+    demo.run("prepare", lambda: text_stages.write_prepared(corpus, prefix, vocabulary, segmenter="builtin"))
+    demo.run("pretrain", lambda: _pretrain(settings, folder, prefix, console))
+    demo.run("cloze", lambda: _cloze(settings, models, folder / "config.json", vocabulary))
+    tuned = demo.run(
+        "finetune",
+        lambda: sentiment.compare_starts(
+            models["entity"], folder / "sentiment", lambda line: console.print(f"    {line}")
+        ),
     )
-    journey.run("pretrain", lambda: _pretrain(settings, folder, prefix, console))
-    journey.run("cloze", lambda: _cloze(settings, arms, config_file, vocabulary))
-    tell = lambda line: console.print(f"    {line}")  # noqa: E731
-    tuned = journey.run(
-        "finetune", lambda: sentiment.finetune_both(arms["entity"], folder / "sentiment", tell)
-    )
-    journey.run("export", lambda: _export(tuned["model"], folder / "exported"))
-    journey.run("serve", lambda: serving.serve_and_ask(folder / "exported"))
-    journey.run("report", lambda: write_report(settings, folder, journey))
-    results = {name: journey.result(name) for name in TITLES}
-    console.print(summary(results))
+    demo.run("export", lambda: _export(tuned["model"], folder / "exported"))
+    demo.run("serve", lambda: serving.serve_reviews(folder / "exported"))
+    demo.run("report", lambda: write_report(settings, demo))
+    results = demo.results()
+    console.print(summary_table(results))
     console.print(f"Look at it: {folder / 'report.html'}   The pieces are explained in notebooks/")
     return results
 
 
-def _pretrain(settings, folder, prefix, console):
-    vocabulary_size = sum(1 for _ in open(folder / "vocab.txt", encoding="utf8"))
-    config = ErnieConfig.preset("tiny", vocab_size=vocabulary_size, **pretraining.FACTS_NETWORK)
-    config.save(folder)
-    cores = pretraining.cores()
-    on_gpu = paddle.get_device().startswith("gpu")
-    at_once = 1 if on_gpu or cores == 1 else len(ARMS)
-    pair = []
-    for name in ARMS:
-        arm = pretraining.arm_settings(
-            settings, prefix, folder / "config.json", name, pretraining.FACTS_SCHEDULE
+def _pretrain(settings: DemoSettings, folder: Path, prefix: Path, console: Console) -> dict:
+    """Pretrain the same network on the same tokens once per masking, side by side if there are cores for it."""
+    with open(folder / "vocab.txt", encoding="utf8") as lines:
+        vocab_size = sum(1 for _ in lines)
+    config_file = folder / "config.json"
+    ErnieConfig.preset("tiny", vocab_size=vocab_size, **pretraining.FACTS_NETWORK).save(folder)
+    cores = available_cores()
+    at_once = 1 if paddle.get_device().startswith("gpu") or cores == 1 else len(pretraining.FACTS_MASKINGS)
+    runs = {}
+    for masking in pretraining.FACTS_MASKINGS:
+        run_settings = pretraining.pretraining_settings(
+            settings, prefix, config_file, masking, pretraining.FACTS_SCHEDULE
         )
-        pair.append(pretraining.Arm(f"{name} masking", arm, threads=max(1, cores // at_once)))
-    pretraining.pretrain_side_by_side(pair, console, at_once)
-    last = {masking: arm.rows()[-1] for masking, arm in zip(ARMS, pair, strict=True)}
-    tokens = {masking: row["tokens"] for masking, row in last.items()}
-    parts = [
+        runs[masking] = TrainingProcess(f"{masking} masking", run_settings, max(1, cores // at_once))
+    train_side_by_side(list(runs.values()), console, at_once)
+    last = {masking: run.rows()[-1] for masking, run in runs.items()}
+    summary = [
         f"{masking}: loss {row['loss']:.2f} after {row['tokens'] / 1e6:.1f} M tokens"
         for masking, row in last.items()
     ]
-    said = ", ".join(parts)
-    return {"tokens": tokens, "last": last, "said": said}
+    tokens = {masking: row["tokens"] for masking, row in last.items()}
+    return {"tokens": tokens, "last": last, "summary": ", ".join(summary)}
 
 
-def _cloze(settings, arms, config_file, vocabulary):
-    found = cloze.ask(arms, config_file, vocabulary, text_stages.probes_of(settings), settings.seed)
-    shown = {
+def _cloze(
+    settings: DemoSettings, models: Mapping[str, Path], config_file: Path, vocabulary_file: Path
+) -> dict:
+    probes = text_stages.make_demo_probes(settings)
+    result = cloze.compare_models(models, config_file, vocabulary_file, probes, settings.seed)
+    accuracy = {
         (row["masking"], row["probes"]): row["accuracy"]
-        for row in found["rows"]
+        for row in result["rows"]
         if row["strategy"] == "left_to_right"
     }
-    parts = [
-        f"{kind}: entity {100 * shown['entity', kind]:.1f} %, character {100 * shown['char', kind]:.1f} %"
+    summary = [
+        f"{kind}: entity {100 * accuracy['entity', kind]:.1f} %, character {100 * accuracy['char', kind]:.1f} %"
         for kind in cloze.TITLES.values()
     ]
-    return {**found, "said": "; ".join(parts)}
+    return {**result, "summary": "; ".join(summary)}
 
 
-def _export(model, target):
+def _export(model: str, target: Path) -> dict:
     from ernie_from_scratch.deployment.export import export
 
-    shutil.rmtree(target, ignore_errors=True)  # an export that was cut off before its stage was noted
-    record = export(model, target, quiet=True)
-    return {
-        "max_difference": record["max_difference"],
-        "said": f"largest difference {record['max_difference']:.1e}",
-    }
+    shutil.rmtree(
+        target, ignore_errors=True
+    )  # of an attempt that was interrupted before its result was stored
+    difference = export(model, target, quiet=True)["max_difference"]
+    return {"max_difference": difference, "summary": f"largest difference {difference:.1e}"}
 
 
-def summary(results):
-    """The table that closes the demo."""
+def summary_table(results: Mapping[str, dict]) -> Table:
+    """The table shown at the end of the demo: summary and seconds of each stage."""
     table = Table(title="ernie demo", title_justify="left")
-    for name, side in (("stage", "left"), ("result", "left"), ("seconds", "right")):
-        table.add_column(name, justify=side)
+    table.add_column("stage")
+    table.add_column("result")
+    table.add_column("seconds", justify="right")
     for name, result in results.items():
-        table.add_row(name, result["said"], f"{result['seconds']:.0f}")
+        table.add_row(name, result["summary"], f"{result['seconds']:.0f}")
     table.add_row("all", "", f"{sum(result['seconds'] for result in results.values()):.0f}")
     return table

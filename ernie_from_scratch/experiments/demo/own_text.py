@@ -1,4 +1,4 @@
-"""`ernie demo --text`: vocabulary, prepare and pretrain on the user's own text, then fill hidden words of it."""
+"""`ernie demo --text`: vocabulary, prepare and pretrain on the user's own text, then predict masked words of it."""
 
 from pathlib import Path
 
@@ -8,85 +8,82 @@ from ernie_from_scratch.config import ErnieConfig
 from ernie_from_scratch.deployment.pipelines import pipeline
 from ernie_from_scratch.diagnostics.report import runs_report
 from ernie_from_scratch.experiments.demo import pretraining, text_stages
-from ernie_from_scratch.experiments.demo.stages import Journey
+from ernie_from_scratch.experiments.demo.settings import DemoSettings
+from ernie_from_scratch.experiments.runner import Experiment
+from ernie_from_scratch.experiments.training_processes import TrainingProcess, train_side_by_side
 from ernie_from_scratch.text.corpus.reading import read_documents
 from ernie_from_scratch.text.segmenters.segmenter import make_segmenter
+from ernie_from_scratch.utils.machine import available_cores
 
 TITLES = {
     "vocabulary": "vocabulary",
     "prepare": "your text to token ids",
-    "pretrain": "pretraining with whole words masked",
-    "fill": "filling hidden words of your text",
+    "pretrain": "pretraining with whole word mask",
+    "fill": "predicting masked words of your text",
     "report": "report",
 }
 SENTENCES = 8
-SENTENCE_LENGTH = range(12, 50)  # characters: enough to guess from, short enough to read
+SENTENCE_LENGTH = range(12, 50)  # characters: enough context to predict a word, short enough to read
 
 
-def run(settings, folder):
-    """Run or continue the demo on `settings.text`; returns the stages' results by name."""
+def run(settings: DemoSettings, folder: Path) -> dict[str, dict]:
+    """Run or resume the demo on `settings.text`; returns the results of its stages by name."""
     console = Console(highlight=False)
-    journey = Journey(folder, settings.deciding(), TITLES, console)
-    vocabulary, prefix, arm_folder = (
-        folder / "vocab.txt",
-        folder / "prepared" / "text",
-        folder / "pretrain_word",
-    )
-    journey.run("vocabulary", lambda: text_stages.write_vocabulary(settings.text, vocabulary))
-    journey.run(
+    demo = Experiment(folder, settings.deciding(), TITLES, console)
+    vocabulary, prefix = folder / "vocab.txt", folder / "prepared" / "text"
+    run_folder = pretraining.run_folder(folder, "word")
+    model = run_folder / "final"
+    size = demo.run("vocabulary", lambda: text_stages.write_vocabulary(settings.text, vocabulary))["size"]
+    demo.run(
         "prepare", lambda: text_stages.write_prepared(settings.text, prefix, vocabulary, segmenter="builtin")
     )
-    journey.run(
-        "pretrain", lambda: pretrain(settings, folder, prefix, journey.result("vocabulary")["size"], console)
-    )
-    journey.run("fill", lambda: fill(settings.text, arm_folder / "final", console))
-    journey.run("report", lambda: {"said": str(runs_report([arm_folder], folder / "report.html"))})
-    console.print(f"The model is in {arm_folder / 'final'}; ask it yourself:")
+    demo.run("pretrain", lambda: pretrain(settings, folder, prefix, size, console))
+    demo.run("fill", lambda: fill_masked_words(settings.text, model, console))
+    demo.run("report", lambda: {"summary": str(runs_report([run_folder], folder / "report.html"))})
+    console.print(f"The model is in {model}; ask it yourself:")
     console.print(
-        f"    ernie predict --task fill-mask --model {arm_folder / 'final'} --text '…[MASK][MASK]…'",
-        soft_wrap=True,
+        f"    ernie predict --task fill-mask --model {model} --text '…[MASK][MASK]…'", soft_wrap=True
     )
-    return {name: journey.result(name) for name in TITLES}
+    return demo.results()
 
 
-def pretrain(settings, folder, prefix, vocabulary_size, console):
-    """Stage "pretrain"."""
-    ErnieConfig.preset("tiny", vocab_size=vocabulary_size, **pretraining.TEXT_NETWORK).save(folder)
-    arm = pretraining.arm_settings(
+def pretrain(settings: DemoSettings, folder: Path, prefix: Path, vocab_size: int, console: Console) -> dict:
+    """Stage "pretrain": one run with whole word mask, on all cores."""
+    ErnieConfig.preset("tiny", vocab_size=vocab_size, **pretraining.TEXT_NETWORK).save(folder)
+    run_settings = pretraining.pretraining_settings(
         settings, prefix, folder / "config.json", "word", pretraining.TEXT_SCHEDULE
     )
-    threads = pretraining.cores()
-    process = pretraining.Arm("word masking", arm, threads)
-    pretraining.pretrain_side_by_side([process], console, at_once=1)
+    process = TrainingProcess("word masking", run_settings, available_cores())
+    train_side_by_side([process], console, at_once=1)
     last = process.rows()[-1]
-    return {"last": last, "said": f"loss {last['loss']:.2f} after {settings.steps} steps"}
+    return {"last": last, "summary": f"loss {last['loss']:.2f} after {settings.steps} steps"}
 
 
-def fill(text, model, console):
-    """Stage "fill": hide one word in a few sentences of the text, and show what the model puts there."""
-    ask, segmenter, shown = pipeline("fill-mask", model=str(model)), make_segmenter("builtin"), []
-    for sentence in readable_sentences(text):
+def fill_masked_words(text: str, model: Path, console: Console) -> dict:
+    """Stage "fill": mask one word in a few sentences of the text, and show the model's best predictions."""
+    fill_mask, segmenter, sentences = pipeline("fill-mask", model=str(model)), make_segmenter("builtin"), []
+    for sentence in example_sentences(text):
         words = segmenter.words(sentence)
-        number = max(
+        number = max(  # a word of 2 or 3 characters near the middle of the sentence
             range(len(words)),
             key=lambda i: (2 <= len(words[i]) <= 3 and words[i].isalnum(), -abs(i - len(words) / 2)),
         )
-        start = sum(map(len, words[:number]))
-        hidden = sentence[:start] + "[MASK]" * len(words[number]) + sentence[start + len(words[number]) :]
-        answers = [f"{found['token_str']} {found['score']:.2f}" for found in ask(hidden, top_k=3)]
-        shown.append({"text": hidden, "hidden": words[number], "filled": answers})
-        gap = hidden.replace("[MASK]", "＿")
-        console.print(f"    {gap}  [dim]hidden[/dim] {words[number]}  [dim]filled[/dim] {', '.join(answers)}")
-    return {"sentences": shown, "said": f"{len(shown)} sentences"}
+        word, before, after = words[number], "".join(words[:number]), "".join(words[number + 1 :])
+        masked = before + "[MASK]" * len(word) + after
+        answers = [f"{found['token_str']} {found['score']:.2f}" for found in fill_mask(masked, top_k=3)]
+        sentences.append({"text": masked, "hidden": word, "filled": answers})
+        gap = before + "＿" * len(word) + after
+        console.print(f"    {gap}  [dim]masked[/dim] {word}  [dim]predicted[/dim] {', '.join(answers)}")
+    return {"sentences": sentences, "summary": f"{len(sentences)} sentences"}
 
 
-def readable_sentences(text):
-    """A few sentences of middle length from different documents of the text, the same at every call."""
+def example_sentences(text: str) -> list[str]:
+    """A few sentences of medium length from different documents of the text, the same ones at every call."""
     chosen = []
     for document in read_documents([Path(text)]):
-        fitting = [s.text for s in document if len(s.text) in SENTENCE_LENGTH]
-        if fitting:
-            chosen.append(fitting[len(fitting) // 2])
+        suitable = [sentence.text for sentence in document if len(sentence.text) in SENTENCE_LENGTH]
+        if suitable:
+            chosen.append(suitable[len(suitable) // 2])
         if len(chosen) == SENTENCES:
             break
     return chosen

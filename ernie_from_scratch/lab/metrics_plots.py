@@ -1,27 +1,42 @@
-"""Loss and learning-rate curves of one run or several, from their metrics.jsonl."""
+"""Chapter 10 and the reports: loss, learning rate and other columns of metrics.jsonl as curves."""
+
+from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.lab.theme import LIGHT, Theme, new_figure
+from ernie_from_scratch.lab.figures import handles_of, label, legend_inside, new_figure
+from ernie_from_scratch.lab.theme import LIGHT, Theme
 from ernie_from_scratch.training.metrics import read_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Runs = Mapping[str, Sequence[Mapping]]  # name of the run -> the rows of its metrics.jsonl
 
 AXIS_NAMES = {"step": "optimizer step", "tokens": "tokens read", "epoch": "epoch"}
 COLUMN_NAMES = {
-    "loss": "loss (nats)",
     "lm_loss": "masked LM loss (nats)",
     "sop_loss": "sentence order loss (nats)",
-    "learning_rate": "learning rate",
+    "nsp_loss": "next sentence loss (nats)",
     "grad_norm": "gradient norm",
 }
 
 
-def load_run(run) -> list[dict]:
-    """Metrics rows of a run folder or of a metrics.jsonl file.
+def column_name(name: str) -> str:
+    """How a column of metrics.jsonl is called in a picture; every loss is in nats."""
+    unit = " (nats)" if name.endswith("loss") else ""
+    return COLUMN_NAMES.get(name, name.replace("_", " ") + unit)
+
+
+def load_run(run: str | os.PathLike) -> list[dict]:
+    """The metrics rows of a run folder or of a metrics.jsonl file.
 
     Raises:
         UserError: no such file, a file without rows, or a line that is not JSON.
@@ -46,17 +61,18 @@ def load_run(run) -> list[dict]:
 def column(
     rows: Sequence[Mapping], x: str, y: str, split: str | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The (x, y) pairs of the rows that have both, as two float arrays of equal length.
+    """The values of the columns x and y in the rows that have both, as two float arrays of equal length.
 
-    `split` names an evaluation ("valid", "dev", ...); None means the training rows.
+    `split` names an evaluation ("valid", "dev", …); None means the training rows.
     """
     rows = [row for row in rows if row.get("eval") == split]
     pairs = [(row[x], row[y]) for row in rows if row.get(x) is not None and row.get(y) is not None]
-    return tuple(np.array(pairs, dtype=float).reshape(-1, 2).T)
+    xs, ys = np.array(pairs, dtype=float).reshape(-1, 2).T
+    return xs, ys
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
-    """Centred moving mean over `window` values; the window shrinks at both ends, so the length stays."""
+    """Centred moving mean over `window` values, as long as `values`: the window is smaller at both ends."""
     half = window // 2
     sums = np.concatenate([[0.0], np.cumsum(values)])
     first = np.maximum(np.arange(len(values)) - half, 0)
@@ -64,24 +80,20 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
     return (sums[last] - sums[first]) / (last - first)
 
 
-def curves(
-    runs: Mapping[str, Sequence[Mapping]],
+def metric_curves(
+    runs: Runs,
     y: str = "loss",
     x: str = "step",
     theme: Theme = LIGHT,
     window: int | None = None,
     guess_level: int | None = None,
-):
-    """One line per run: the raw values thin behind their moving mean; evaluations as dots.
+) -> Figure:
+    """One line per run: the moving mean over a thin line of the raw values; evaluations as dots.
 
     Args:
-        runs: name of the run -> its metrics rows.
-        y, x: columns of the rows; rows without them are passed over.
-        window: rows of the moving mean; default a twentieth of the run, 1 for the learning rate.
-        guess_level: draw ln(guess_level), the loss of guessing evenly among so many words.
-
-    Returns:
-        A matplotlib Figure.
+        y, x: columns of the rows; rows without them are skipped.
+        window: rows of the moving mean; default: a twentieth of the run, 1 for the learning rate.
+        guess_level: draw ln(guess_level), the loss of a uniform guess among so many words.
 
     Raises:
         UserError: no run has the column `y`.
@@ -89,21 +101,20 @@ def curves(
     figure, (ax,) = new_figure(theme, 7.2, 2.7 if y == "learning_rate" else 3.6)
     drawn = False
     for number, (name, rows) in enumerate(runs.items()):
+        color = theme.color(number)
         xs, ys = column(rows, x, y)
         if not len(xs):
             continue
-        color = theme.series[number % len(theme.series)]
         width = window or (1 if y == "learning_rate" else max(1, len(ys) // 20))
         if width > 1:
             ax.plot(xs, ys, color=color, linewidth=0.7, alpha=0.25)
-        line = smooth(ys, width)
-        ax.plot(xs, line, color=color, linewidth=2, label=name, marker="o" if len(xs) == 1 else None)
+        marker = "o" if len(xs) == 1 else None
+        ax.plot(xs, smooth(ys, width), color=color, linewidth=2, label=name, marker=marker)
         for split in dict.fromkeys(row["eval"] for row in rows if row.get("eval")):
             points = column(rows, x, y, split)
-            if not len(points[0]):
-                continue
-            ax.plot(*points, color=color, linestyle="none", marker="o", markersize=5,
-                    markeredgecolor=theme.page, label=f"{name}, {split}")  # fmt: skip
+            if len(points[0]):
+                ax.plot(*points, color=color, linestyle="none", marker="o", markersize=5,
+                        markeredgecolor=theme.page, label=f"{name}, {split}")  # fmt: skip
         drawn = True
     if not drawn:
         raise UserError(f"nothing to draw: no run has the column {y!r} over {x!r} in its metrics.jsonl")
@@ -113,11 +124,10 @@ def curves(
         note = f"guessing evenly: ln {guess_level:,} = {level:.2f}"
         ax.annotate(note, (1, level), xycoords=("axes fraction", "data"), xytext=(-2, 3),
                     textcoords="offset points", ha="right", color=theme.muted, fontsize=8)  # fmt: skip
-    if len(ax.get_legend_handles_labels()[0]) > 1:
+    if len(handles_of(ax)) > 1:
         top = 0.92 if guess_level else 1.0  # below the dashed line and its note
-        ax.legend(frameon=False, labelcolor=theme.ink, fontsize=9, loc="upper right", bbox_to_anchor=(1, top))
-    ax.set_xlabel(AXIS_NAMES.get(x, x), color=theme.muted, fontsize=9)
-    ax.set_title(COLUMN_NAMES.get(y, y), color=theme.ink, fontsize=11, loc="left")
+        legend_inside(ax, theme, loc="upper right", bbox_to_anchor=(1, top))
+    label(ax, theme, column_name(y), AXIS_NAMES.get(x, x))
     ax.set_xlim(left=0)
     if y == "learning_rate":
         ax.set_ylim(bottom=0)
@@ -126,11 +136,11 @@ def curves(
     return figure
 
 
-def loss_curves(runs, theme: Theme = LIGHT, x: str = "step", vocab_size: int | None = None):
-    """Training loss of the runs; `vocab_size` adds the level of a model that guesses evenly."""
-    return curves(runs, "loss", x=x, theme=theme, guess_level=vocab_size)
+def loss_curves(runs: Runs, theme: Theme = LIGHT, x: str = "step", vocab_size: int | None = None) -> Figure:
+    """The training loss; `vocab_size` adds the loss of a uniform guess among so many words."""
+    return metric_curves(runs, "loss", x=x, theme=theme, guess_level=vocab_size)
 
 
-def learning_rate_curve(runs, theme: Theme = LIGHT, x: str = "step"):
-    """Learning rate over the optimizer steps."""
-    return curves(runs, "learning_rate", x=x, theme=theme)
+def learning_rate_curve(runs: Runs, theme: Theme = LIGHT, x: str = "step") -> Figure:
+    """The learning rate over the optimizer steps."""
+    return metric_curves(runs, "learning_rate", x=x, theme=theme)

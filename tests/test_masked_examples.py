@@ -1,4 +1,4 @@
-"""Sentences with their masks as HTML: words, entities and what is hidden are told apart."""
+"""Masked rows taken out of a batch, and as HTML with a class for words, entities and masks."""
 
 from html.parser import HTMLParser
 
@@ -7,7 +7,8 @@ import pytest
 from deployment_helpers import TOKENS, tiny_vocabulary
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.lab.mask_pictures import MaskedExample, examples_from_batch, masked_examples_html
+from ernie_from_scratch.lab.masked_examples import MaskedExample, examples_from_batch
+from ernie_from_scratch.lab.masked_html import masked_examples_html
 from ernie_from_scratch.text.corpus.spans import (
     ENTITY_START,
     ENTITY_TYPES,
@@ -42,11 +43,11 @@ class Boxes(HTMLParser):
             self.boxes[-1][self.part] += data
 
 
-def test_words_entities_and_masks_become_classes():
+def test_words_entities_and_masks_have_classes():
     both, place, person = WORD_START | PHRASE_START, 2 << TYPE_SHIFT, 1 << TYPE_SHIFT
-    marks = [both | ENTITY_START | place, place, both, 0, ENTITY_START | WORD_START | person]
+    spans = [both | ENTITY_START | place, place, both, 0, ENTITY_START | WORD_START | person]
     example = MaskedExample(
-        list("北京<的李"), ["[MASK]", "京", "猫", "的", "李"], [0, 2, 3], marks, "name & title"
+        list("北京<的李"), ["[MASK]", "京", "猫", "的", "李"], [0, 2, 3], spans, "name & title"
     )
     html = masked_examples_html([example])
     assert "name &amp; title" in html and "<的" not in html
@@ -87,16 +88,20 @@ def test_examples_come_out_of_a_batch_as_the_text_was():
         "masked_span_kinds": np.array([0, 1, 1, 5], dtype=np.uint8),
     }
     one, two = examples_from_batch(batch, vocabulary, [0, 1], "x")
-    assert "".join(one.tokens[1:-1]) == "我的车很好" and one.seen[1:-1] == [
+    assert "".join(one.tokens[1:-1]) == "我的车很好" and one.inputs[1:-1] == [
         "[MASK]",
         "的",
         "[MASK]",
         "丑",
         "好",
     ]
-    assert one.chosen == [1, 3, 4] and two.tokens == ["[CLS]", "好", "书", "[SEP]"] and two.chosen == [2]
-    assert [ENTITY_TYPES[m >> TYPE_SHIFT] for m in one.marks] == ["", "", "", "PER", "PER", "", ""]
-    assert [bool(m & ENTITY_START) for m in one.marks] == [False, False, False, True, False, False, False]
+    assert (
+        one.masked_positions == [1, 3, 4]
+        and two.tokens == ["[CLS]", "好", "书", "[SEP]"]
+        and two.masked_positions == [2]
+    )
+    assert [ENTITY_TYPES[m >> TYPE_SHIFT] for m in one.spans] == ["", "", "", "PER", "PER", "", ""]
+    assert [bool(m & ENTITY_START) for m in one.spans] == [False, False, False, True, False, False, False]
     unpadded = examples_from_batch(
         {**batch, "attention_mask": None, "masked_span_kinds": None}, vocabulary, [0]
     )

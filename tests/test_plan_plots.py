@@ -1,8 +1,8 @@
-"""Pictures of plans: heights, limit and texts are read back from the figure."""
+"""Chapter 15's plots: heights, limit and texts are read back from the figure."""
 
 import pytest
 
-from ernie_from_scratch.lab import plan_pictures as pictures
+from ernie_from_scratch.lab import plan_plots
 from ernie_from_scratch.planner.hardware import GPUS, Cluster
 from ernie_from_scratch.planner.job import Job, Layout, find_config
 from ernie_from_scratch.planner.memory import GIB, Memory
@@ -12,7 +12,7 @@ from ernie_from_scratch.planner.search import one_plan
 def picture(**layout):
     job, cluster = Job(find_config("ernie_large"), 512, 512), Cluster(GPUS["v100-32g"], 16)
     plan = one_plan(job, cluster, Layout(**layout))
-    return plan, pictures.plan_picture(plan)
+    return plan, plan_plots.plan_figure(plan)
 
 
 def texts(ax):
@@ -21,7 +21,7 @@ def texts(ax):
 
 def test_bars_are_stacked_to_their_totals():
     memories = {"one": Memory(GIB, 2 * GIB, 3 * GIB, 4 * GIB), "two": Memory(GIB, 0, 0, GIB)}
-    ax = pictures.memory_bars(memories, 5, "memory").axes[0]
+    ax = plan_plots.memory_bars(memories, 5, "memory").axes[0]
     assert texts(ax) == ["10.0", "2.0"]
     tops = [bar.get_y() + bar.get_height() for bar in ax.patches]
     assert tops == pytest.approx([1, 3, 6, 10, 1, 1, 1, 2])
@@ -41,7 +41,7 @@ def test_a_plan_shows_its_stages_and_seconds():
 def test_some_of_many_stages_and_the_missing_memory_are_shown():
     plan, figure = picture(pp_degree=16, micro_batch_size=64)
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    assert len(labels) == pictures.MOST_STAGES and labels[0] == "0" and labels[-1] == "15"
+    assert len(labels) == plan_plots.MOST_STAGES and labels[0] == "0" and labels[-1] == "15"
     assert not plan.feasible and "GiB more than there are" in figure.get_suptitle()
 
 
