@@ -20,4 +20,4 @@ def run(settings: PredictSettings) -> None:
     settings.check()
     from ernie_from_scratch.deployment.predict import predict_lines
 
-    predict_lines(**settings.to_dict())
+    predict_lines(**settings.to_dict() | {"texts": settings.texts or []})
