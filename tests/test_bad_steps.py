@@ -12,12 +12,16 @@ from small_corpus import make_corpus, run_settings
 
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.diagnostics.replay import replay, save_bad_step
+from ernie_from_scratch.diagnostics.replay import replay
 from ernie_from_scratch.models import ErnieForPretraining
-from ernie_from_scratch.training import loop
-from ernie_from_scratch.training.checkpoint import damage, newest_checkpoint
+from ernie_from_scratch.training import trainer
+from ernie_from_scratch.training.bad_steps import save_bad_step
+from ernie_from_scratch.training.checkpoint import newest_checkpoint
 from ernie_from_scratch.training.metrics import MetricsLog, read_metrics
 from ernie_from_scratch.training.optimizer import gradient_norm
+from ernie_from_scratch.training.pretrain import pretrain
+from ernie_from_scratch.training.trainer import Trainer
+from ernie_from_scratch.utils.checksums import check_manifest
 
 LAYER = "ernie.encoder.layers.1.linear1"
 
@@ -29,7 +33,7 @@ def corpus(tmp_path_factory):
 
 def poison_at(monkeypatch, step, value=float("nan"), times=1):
     """From `step` on, `times` steps find a weight of LAYER at `value`; what it was comes back after each."""
-    real = PretrainingRun.add_gradients
+    real = Trainer.add_gradients
 
     def add_gradients(self, batches):
         if step <= self.step + 1 < step + times:
@@ -43,7 +47,7 @@ def poison_at(monkeypatch, step, value=float("nan"), times=1):
             return result
         return real(self, batches)
 
-    monkeypatch.setattr(PretrainingRun, "add_gradients", add_gradients)
+    monkeypatch.setattr(Trainer, "add_gradients", add_gradients)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +71,7 @@ def test_it_stops_and_names_the_step(stopped):
 def test_nothing_of_the_step_is_kept(stopped):
     folder, _ = stopped
     newest = newest_checkpoint(folder)
-    assert newest.name == "model_6" and damage(newest) is None
+    assert newest.name == "model_6" and check_manifest(newest) is None
     weights = ErnieForPretraining.from_pretrained(str(newest)).state_dict()
     assert all(bool(paddle.isfinite(w).all()) for w in weights.values())
     rows = [row for row in read_metrics(folder / "metrics.jsonl") if "eval" not in row]
@@ -95,7 +99,7 @@ def test_replay_computes_the_same_numbers(corpus, tmp_path, monkeypatch):
         if self.step + 1 == 5:
             seen.update(loss=loss, norm=norm, folder=save_bad_step(self, batches, loss, norm))
 
-    monkeypatch.setattr(PretrainingRun, "_check_finite", check)
+    monkeypatch.setattr(Trainer, "_check_finite", check)
     pretrain(run_settings(corpus, tmp_path / "run", max_steps=6, eval_freq=0), quiet=True)
     found = replay(seen["folder"])
     assert len(found["losses"]) == 2  # micro batches
@@ -106,7 +110,7 @@ def test_replay_computes_the_same_numbers(corpus, tmp_path, monkeypatch):
 
 def test_a_gradient_alone(corpus, tmp_path, monkeypatch):
     """The loss is finite and the gradient is not: the weights must not see it."""
-    real = PretrainingRun.add_gradients
+    real = Trainer.add_gradients
 
     def add_gradients(self, batches):
         result = real(self, batches)
@@ -115,7 +119,7 @@ def test_a_gradient_alone(corpus, tmp_path, monkeypatch):
                 self.network.model.ernie.pooler.dense.bias.grad[0] = float("inf")
         return result
 
-    monkeypatch.setattr(PretrainingRun, "add_gradients", add_gradients)
+    monkeypatch.setattr(Trainer, "add_gradients", add_gradients)
     with pytest.raises(UserError, match=r"not finite at step 3 \(loss \d.*gradient norm inf\)"):
         pretrain(run_settings(corpus, tmp_path / "run"), quiet=True)
 
@@ -132,10 +136,10 @@ class FakeScaling:
 
     scaling, loss_scale, product_type = True, 8.0, "float32"
 
-    def __init__(self, settings, model, optimizer, say):
+    def __init__(self, settings, model, optimizer, log):
         self.model, self.left_out = model, 0
 
-    def spread(self, over):
+    def wrap_scaler(self, wrap):
         pass
 
     def autocast(self):
@@ -160,7 +164,7 @@ class FakeScaling:
 
 
 def test_under_scaling_bad_steps_are_skipped_and_counted(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "Precision", FakeScaling)
+    monkeypatch.setattr(trainer, "Precision", FakeScaling)
     poison_at(monkeypatch, 5, times=3)
     settings = run_settings(corpus, tmp_path / "run", max_bad_steps=4, logging_freq=1, eval_freq=0)
     assert pretrain(settings, quiet=True).finished
@@ -172,7 +176,7 @@ def test_under_scaling_bad_steps_are_skipped_and_counted(corpus, tmp_path, monke
 
 
 def test_too_many_in_a_row_stop_the_run(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "Precision", FakeScaling)
+    monkeypatch.setattr(trainer, "Precision", FakeScaling)
     poison_at(monkeypatch, 5, times=3)
     with pytest.raises(UserError, match="not finite at step 7, number 3 in a row"):
         pretrain(run_settings(corpus, tmp_path / "run", max_bad_steps=3), quiet=True)

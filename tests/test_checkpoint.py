@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, damaged ones named and skipped, a full disk leaves the last good one."""
+"""Checkpoints: complete or absent, damaged ones named and skipped, a full disk leaves the last good one."""
 
 import errno
 import json
@@ -11,20 +11,25 @@ import pytest
 
 from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.models import ErnieForPretraining
+from ernie_from_scratch.objectives import MaskedLMWithPair
+from ernie_from_scratch.parallel.network import ParallelNetwork
+from ernie_from_scratch.parallel.processes import Processes
+from ernie_from_scratch.parallel.strategy import Strategy
 from ernie_from_scratch.training import checkpoint
-from ernie_from_scratch.training.checkpoint import (
-    damage,
-    load_checkpoint,
-    newest_checkpoint,
-    prune,
-    save_checkpoint,
-    step_folders,
-)
-from ernie_from_scratch.training.optimizer import build_optimizer, optimizer_state
+from ernie_from_scratch.training.checkpoint import Checkpoints, newest_checkpoint, prune, step_folders
+from ernie_from_scratch.training.optimizer import build_optimizer
+from ernie_from_scratch.utils import folders
+from ernie_from_scratch.utils.checksums import check_manifest
+
+
+def checkpoints(folder, model, optimizer):
+    network = ParallelNetwork(model, Strategy(), MaskedLMWithPair())
+    return Checkpoints(folder, network, optimizer, Processes())
 
 
 def save(folder, step, model, optimizer, state):
-    return save_checkpoint(folder, step, model, optimizer_state(model, optimizer), state)
+    checkpoints(folder, model, optimizer).save(step, state, keep=10, milestone_every=0)
+    return folder / f"model_{step}"
 
 
 @pytest.fixture
@@ -56,7 +61,8 @@ def test_round_trip(tmp_path, trained):
     paddle.seed(99)
     other = ErnieForPretraining(model.config)
     other_optimizer = build_optimizer(other, 1e-3)
-    assert load_checkpoint(folder, other, other_optimizer) == {"step": 3, "metrics_offset": 17}
+    found = checkpoints(tmp_path, other, other_optimizer)
+    assert found.newest() == folder and found.load(folder) == {"step": 3, "metrics_offset": 17}
     step(model, optimizer)
     step(other, other_optimizer)
     for name, value in state_of(model).items():
@@ -87,13 +93,13 @@ def test_damaged_is_named_and_skipped(tmp_path, trained, harm):
         manifest.unlink()
     else:
         manifest.write_text(manifest.read_text()[:20])
-    said = []
-    assert newest_checkpoint(tmp_path, said.append).name == "model_1"
-    assert len(said) == 1 and "model_2" in said[0]
+    lines = []
+    assert newest_checkpoint(tmp_path, lines.append).name == "model_1"
+    assert len(lines) == 1 and "model_2" in lines[0]
 
 
 def test_killed_while_writing(tmp_path, trained, monkeypatch):
-    """Whatever call of the operating system is the last one, the newest whole checkpoint is 1 or 2, and undamaged."""
+    """Whatever call of the operating system is the last one, the newest checkpoint is 1 or 2, and undamaged."""
     model, optimizer = trained
     save(tmp_path / "good", 1, model, optimizer, {})
     points = 0
@@ -115,18 +121,22 @@ def test_killed_while_writing(tmp_path, trained, monkeypatch):
             return call
 
         with monkeypatch.context() as patch:
-            patch.setattr(checkpoint.os, "rename", counted(os.rename))
-            patch.setattr(checkpoint.os, "replace", counted(os.replace))
-            patch.setattr(checkpoint, "_fsync", counted(checkpoint._fsync))
+            patch.setattr(os, "rename", counted(os.rename))
+            patch.setattr(os, "replace", counted(os.replace))
+            patch.setattr(folders, "_flush", counted(folders._flush))
+            patch.setattr(folders, "_discard", lambda temporary: None)  # a killed process cleans up nothing
             patch.setattr(checkpoint.paddle, "save", counted(paddle.save))
             try:
                 save(folder, 2, model, optimizer, {})
                 finished = True
             except Killed:
                 finished = False
-        found = newest_checkpoint(folder, warn=lambda text: pytest.fail(text))
-        assert found.name in ("model_1", "model_2") and damage(found) is None
+        found = newest_checkpoint(folder, log=pytest.fail)
+        assert found.name in ("model_1", "model_2") and check_manifest(found) is None
         assert (folder / "model_last").resolve().is_dir()
+        save(folder, 3, model, optimizer, {})  # nothing that was left behind is in the way
+        assert newest_checkpoint(folder, log=pytest.fail).name == "model_3"
+        assert not list(folder.glob(".writing_model_3*"))
         if finished:
             break
         points += 1
@@ -143,7 +153,7 @@ def test_full_disk(tmp_path, trained, monkeypatch):
     with pytest.raises(UserError, match="disk full"):
         save(tmp_path, 2, *trained, {})
     assert [file.name for file in sorted(tmp_path.iterdir())] == ["model_1", "model_last"]
-    assert damage(tmp_path / "model_1") is None
+    assert check_manifest(tmp_path / "model_1") is None
 
 
 def test_prune_keeps_newest_and_milestones(tmp_path):
@@ -171,7 +181,7 @@ def test_half_precision_weights_come_back_exactly(tmp_path, trained):
         assert all(np.array_equal(read[name].numpy(), value) for name, value in expected.items())
     other = ErnieForPretraining(model.config)
     other.to(dtype="bfloat16")
-    load_checkpoint(folder, other, build_optimizer(other, 1e-3))
+    checkpoints(tmp_path, other, build_optimizer(other, 1e-3)).load(folder)
     for name, tensor in other.state_dict().items():
         assert tensor.dtype == paddle.bfloat16
         assert np.array_equal(tensor.astype("float32").numpy(), expected[name]), name

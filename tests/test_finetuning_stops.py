@@ -1,4 +1,4 @@
-"""Fine-tuning that is killed, stopped or called wrongly: it continues bit for bit, or ends in one line."""
+"""Fine-tuning that is killed, stopped or called wrongly: it resumes bit for bit, or ends in one line."""
 
 import os
 import shutil
@@ -13,8 +13,17 @@ from deployment_helpers import figures_of, run_settings, same_weights, write_tex
 
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.finetuning import finetune as loop
-from ernie_from_scratch.finetuning.finetune import finetune
+from ernie_from_scratch.finetuning import finetune as finetuning
+from ernie_from_scratch.finetuning.finetune import BestModelEvaluator, finetune
+from ernie_from_scratch.training import checkpoint
+from ernie_from_scratch.training.trainer import Trainer
+
+OWNERS = {
+    "_step": Trainer,
+    "_write_model": BestModelEvaluator,
+    "write_checkpoint": checkpoint,
+    "write_results": finetuning,
+}
 
 
 class Killed(BaseException):
@@ -24,20 +33,17 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     "where, after",
     [
-        ("_train_step", 7),
-        ("_train_step", 15),
-        ("_train_step", 33),
+        ("_step", 7),
+        ("_step", 15),
+        ("_step", 33),
         ("_write_model", 1),
-        ("save", 1),
-        ("_finish", 0),
+        ("write_checkpoint", 1),
+        ("write_results", 0),
     ],
 )
-def test_killed_anywhere_it_continues_bit_for_bit(
-    review_task, finetuned, tmp_path, monkeypatch, where, after
-):
+def test_killed_anywhere_it_resumes_bit_for_bit(review_task, finetuned, tmp_path, monkeypatch, where, after):
     folder, calls = tmp_path / "run", [0]
-    owner, name = (loop, "save_checkpoint") if where == "save" else (loop.FinetuningRun, where)
-    original = getattr(owner, name)
+    original = getattr(OWNERS[where], where)
 
     def dying(*args, **kwargs):
         if calls[0] == after:
@@ -47,7 +53,7 @@ def test_killed_anywhere_it_continues_bit_for_bit(
 
     chosen = run_settings(review_task, folder, test=str(review_task / "test.tsv"))
     with monkeypatch.context() as patched:
-        patched.setattr(owner, name, dying)
+        patched.setattr(OWNERS[where], where, dying)
         with pytest.raises(Killed):
             finetune(chosen, quiet=True)
     paddle.seed(999)  # what the process drew meanwhile must not matter
@@ -57,7 +63,7 @@ def test_killed_anywhere_it_continues_bit_for_bit(
 
 
 @pytest.mark.parallel
-def test_sigterm_stops_and_the_same_command_continues(review_task, finetuned, tmp_path):
+def test_sigterm_stops_and_the_same_command_resumes(review_task, finetuned, tmp_path):
     folder = tmp_path / "run"
     flags = [
         f"--{n}={v}"
@@ -74,9 +80,9 @@ def test_sigterm_stops_and_the_same_command_continues(review_task, finetuned, tm
         time.sleep(0.01)
     run.send_signal(signal.SIGTERM)
     _, error = run.communicate(timeout=120)
-    assert run.returncode == 130 and "the same command continues" in error
+    assert run.returncode == 130 and "the same command resumes" in error
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == 0 and "continuing" in done.stderr and "best epoch" in done.stdout
+    assert done.returncode == 0 and "resuming" in done.stderr and "best epoch" in done.stdout
     assert [row["step"] for row in figures_of(folder)] == [row["step"] for row in figures_of(finetuned[0])]
 
 
@@ -84,7 +90,7 @@ def test_other_settings_or_data_are_refused(review_task, tmp_path, monkeypatch):
     shutil.copytree(review_task, tmp_path / "task")
     review_task, folder = tmp_path / "task", tmp_path / "run"
     with monkeypatch.context() as patched:
-        patched.setattr(loop.FinetuningRun, "_finish", lambda *args: {})
+        patched.setattr(finetuning, "write_results", lambda *args: None)
         finetune(run_settings(review_task, folder, num_train_epochs=1), quiet=True)
     with pytest.raises(UserError, match="max_lr was 0.01"):
         finetune(run_settings(review_task, folder, num_train_epochs=1, learning_rate=1e-3), quiet=True)

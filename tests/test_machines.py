@@ -6,8 +6,8 @@ import time
 
 import pytest
 from small_corpus import make_corpus, run_settings
-from test_loop import outcome
 from test_processes import command, finish
+from test_trainer import outcome
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.parallel.launch import address_towards, interface_of
@@ -41,7 +41,7 @@ def two_hosts():
 
 
 @pytest.mark.parallel_all
-def test_two_machines_lose_each_other_and_go_on(two_hosts, tmp_path):
+def test_two_machines_lose_each_other_and_resume(two_hosts, tmp_path):
     """Each has its own folder. The cable is cut: both stop with one line; joined again, the result is the same."""
     corpus = make_corpus(tmp_path)
     values = dict(global_batch_size=16, max_steps=300, checkpoint_steps=20, eval_freq=0, logging_freq=20)
@@ -77,7 +77,7 @@ def test_two_machines_lose_each_other_and_go_on(two_hosts, tmp_path):
         assert process.returncode == 2 and len(errors) == 1 and "lost the connection" in errors[0], said
     subprocess.run([*cable, "up"], check=True)
     for process in start_both():
-        assert "continuing" in process.communicate(timeout=120)[1] and process.returncode == 0
+        assert "resuming" in process.communicate(timeout=120)[1] and process.returncode == 0
     finish(run_settings(corpus, tmp_path / "straight", **values), "--nproc", "2")
     assert outcome(folders[0]) == outcome(folders[1]) == outcome(tmp_path / "straight")
 

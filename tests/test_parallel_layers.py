@@ -1,4 +1,4 @@
-"""The arithmetic of the parallel layers that needs no second process: cuts, stages, dropout of some heads, refusals."""
+"""The arithmetic of the parallel layers that needs no second process: splits, stages, dropout of some heads, errors."""
 
 from dataclasses import replace
 
@@ -9,17 +9,17 @@ import pytest
 from ernie_from_scratch.config import ErnieConfig, UserError
 from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.models.layers import Dropout
-from ernie_from_scratch.objectives.mlm_pair import pretraining_losses
+from ernie_from_scratch.objectives import MaskedLMWithPair
 from ernie_from_scratch.parallel import sharding
 from ernie_from_scratch.parallel.degrees import check_mp_degree
 from ernie_from_scratch.parallel.layer_split import stage_chunks
 from ernie_from_scratch.parallel.network import ParallelNetwork
-from ernie_from_scratch.parallel.pipeline import dropouts_before, keep_stage, only, same_width
-from ernie_from_scratch.parallel.resharding import gather, part
-from ernie_from_scratch.parallel.sharded_layers import Shares
+from ernie_from_scratch.parallel.pipeline import count_dropouts_before, keep_stage, run_chunk, same_width
+from ernie_from_scratch.parallel.resharding import gather, take_own
+from ernie_from_scratch.parallel.sharded_layers import FlatShards
 from ernie_from_scratch.parallel.sharding import check_sharding
 from ernie_from_scratch.parallel.strategy import Strategy
-from ernie_from_scratch.parallel.tensor import Cut, HeadDropout
+from ernie_from_scratch.parallel.tensor import AxisSplit, HeadDropout
 
 SIZES = dict(
     vocab_size=50,
@@ -37,30 +37,30 @@ def small_model(**changes):
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize("axis", [0, 1])
-def test_parts_put_together_are_the_whole(axis, ranks):
-    whole = paddle.to_tensor(np.random.default_rng(0).normal(size=[60, 61]).astype("float32"))
-    cut = Cut(axis, whole.shape[axis], filling=-7.0)
-    parts = [cut.part(whole, rank, ranks) for rank in range(ranks)]
-    assert len({tuple(p.shape) for p in parts}) == 1
-    assert (cut.whole(parts) == whole).all()
-    added = parts[0].size * ranks - whole.size
-    assert sum(int((p == -7.0).sum()) for p in parts) == added
-    last = cut.part(whole, ranks - 1, ranks, filling=False)
+def test_merged_slices_are_the_complete_tensor(axis, ranks):
+    complete = paddle.to_tensor(np.random.default_rng(0).normal(size=[60, 61]).astype("float32"))
+    split = AxisSplit(axis, complete.shape[axis], padding=-7.0)
+    slices = [split.split(complete, rank, ranks) for rank in range(ranks)]
+    assert len({tuple(own.shape) for own in slices}) == 1
+    assert (split.merge(slices) == complete).all()
+    added = slices[0].size * ranks - complete.size
+    assert sum(int((own == -7.0).sum()) for own in slices) == added
+    last = split.split(complete, ranks - 1, ranks, padding=False)
     assert (last == -7.0).sum() == 0
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5])
-def test_shares_make_up_the_whole(ranks):
-    whole = paddle.arange(35, dtype="float32").reshape([5, 7])
-    shares = Shares((5, 7))
-    parts = [shares.part(whole, rank, ranks) for rank in range(ranks)]
-    assert len({tuple(part.shape) for part in parts}) == 1
-    assert sum(part.size for part in parts) - 35 < ranks
-    assert (shares.whole(parts) == whole).all()
+def test_merged_shards_are_the_complete_tensor(ranks):
+    complete = paddle.arange(35, dtype="float32").reshape([5, 7])
+    flat = FlatShards((5, 7))
+    shards = [flat.split(complete, rank, ranks) for rank in range(ranks)]
+    assert len({tuple(shard.shape) for shard in shards}) == 1
+    assert sum(shard.size for shard in shards) - 35 < ranks
+    assert (flat.merge(shards) == complete).all()
 
 
 @pytest.mark.parametrize("stages, chunks", [(1, 1), (2, 1), (3, 1), (5, 1), (3, 3), (4, 2)])
-def test_stages_share_out_the_layers_in_order(stages, chunks):
+def test_stages_divide_the_layers_in_order(stages, chunks):
     found = []
     for rank in range(stages):
         found += stage_chunks(11, stages, rank, chunks)
@@ -73,16 +73,16 @@ def test_stages_share_out_the_layers_in_order(stages, chunks):
     assert [chunk.last for chunk in found] == [False] * (stages * chunks - 1) + [True]
 
 
-def test_a_chunk_alone_runs_its_layers_and_leaves_the_stage_whole():
-    whole = small_model()
-    whole.eval()
+def test_chunks_one_after_the_other_give_the_outputs_of_the_model():
+    complete = small_model()
+    complete.eval()
     ids = paddle.to_tensor([[1, 5, 6, 2], [1, 7, 2, 0]])
     batch = dict(input_ids=ids, token_type_ids=paddle.zeros_like(ids), attention_mask=None)
-    wanted = whole(ids, attention_mask=None)
+    wanted = complete(ids, attention_mask=None)
     stages = [Strategy(pp=2, pp_rank=rank, virtual_pp=2) for rank in range(2)]
     models = [small_model() for _ in stages]
     for model, stage in zip(models, stages, strict=True):
-        model.set_state_dict(whole.state_dict())
+        model.set_state_dict(complete.state_dict())
         keep_stage(model, stage)
         model.eval()
     names = [set(model.state_dict()) for model in models]
@@ -90,13 +90,25 @@ def test_a_chunk_alone_runs_its_layers_and_leaves_the_stage_whole():
     states = None
     for chunk in sorted(chunks, key=lambda chunk: chunk.number):
         model = models[chunk.number % 2]
-        with only(model, chunk, states):
-            assert len(model.ernie.encoder.layers) == len(chunk.layers)
-            found = model(**batch) if chunk.last else model.ernie(**batch)
-        states = found[0]
+        states = run_chunk(model, chunk, batch, states)
+    found = model.head(states, batch).to_tuple()
     for one, other in zip(found, wanted, strict=True):
         assert paddle.allclose(one, other, atol=1e-6)
     assert [set(model.state_dict()) for model in models] == names
+
+
+def test_what_other_stages_hold_is_removed():
+    """A stage has the layers of its chunks only; running the part of another stage is an error, not a wrong result."""
+    first, last = small_model(), small_model()
+    keep_stage(first, Strategy(pp=2, pp_rank=0))
+    keep_stage(last, Strategy(pp=2, pp_rank=1))
+    assert [list(model.layers._sub_layers) for model in (first, last)] == [list("012"), list("34")]
+    assert first.cls is None and first.ernie.pooler is None
+    assert last.ernie.embeddings.position_embeddings is None and last.ernie.embeddings.layer_norm is None
+    with pytest.raises(TypeError):
+        last.embed(dict(input_ids=paddle.to_tensor([[1, 5, 2]])))
+    with pytest.raises(TypeError):
+        first.head(paddle.zeros([1, 3, 8]), {})
 
 
 def test_micro_batches_of_one_width_have_the_same_losses():
@@ -119,20 +131,22 @@ def test_micro_batches_of_one_width_have_the_same_losses():
         )
     wide = same_width(batches)
     assert {tuple(batch["input_ids"].shape) for batch in wide} == {(2, 9)}
+    objective = MaskedLMWithPair()
     for one, other in zip(batches, wide, strict=True):
-        for name in ("total", "masked_lm", "sentence_pair"):
-            losses = [getattr(pretraining_losses(model, batch), name) for batch in (one, other)]
-            assert float(losses[0]) == pytest.approx(float(losses[1]), abs=1e-6)
+        losses = [objective(model, batch) for batch in (one, other)]
+        narrow, padded = (dict(total=float(loss.total), **loss.metrics) for loss in losses)
+        assert list(narrow) == list(padded) == ["total", "lm_loss", "sop_loss"]
+        for name in narrow:
+            assert float(narrow[name]) == pytest.approx(float(padded[name]), abs=1e-6), name
 
 
-def test_stages_keep_the_names_and_numbers_of_the_whole_model():
-    whole = small_model()
-    names = set(whole.state_dict())
+def test_stages_keep_the_names_and_numbers_of_the_complete_model():
+    names = set(small_model().state_dict())
     seen, before = [], []
     for rank in range(3):
         model = small_model()
         strategy = Strategy(pp=3, pp_rank=rank)
-        before.append(dropouts_before(model, stage_chunks(5, 3, rank)[0]))
+        before.append(count_dropouts_before(model, stage_chunks(5, 3, rank)[0]))
         keep_stage(model, strategy)
         seen += list(model.state_dict())
     assert set(seen) == names
@@ -143,18 +157,18 @@ def test_stages_keep_the_names_and_numbers_of_the_whole_model():
 
 def test_stages_count_only_dropouts_that_draw():
     model = small_model(attention_probs_dropout_prob=0.0)
-    assert dropouts_before(model, stage_chunks(5, 5, 4)[0]) == 1 + 4 * 2
+    assert count_dropouts_before(model, stage_chunks(5, 5, 4)[0]) == 1 + 4 * 2
 
 
 def test_dropout_of_some_heads_draws_what_one_process_draws_for_them():
     x = paddle.ones([3, 4, 5, 6])  # [B, N, L, K]
     paddle.seed(3)
-    whole = Dropout(0.4)(x)
-    assert 0.3 < float((whole == 0).astype("float32").mean()) < 0.5
+    complete = Dropout(0.4)(x)
+    assert 0.3 < float((complete == 0).astype("float32").mean()) < 0.5
     for rank in range(2):
         paddle.seed(3)
-        mine = HeadDropout(0.4, Strategy(mp=2, mp_rank=rank))(x[:, :2])
-        assert (mine == whole[:, 2 * rank : 2 * rank + 2]).all()
+        own = HeadDropout(0.4, Strategy(mp=2, mp_rank=rank))(x[:, :2])
+        assert (own == complete[:, 2 * rank : 2 * rank + 2]).all()
     evaluated = HeadDropout(0.4, Strategy(mp=2))
     evaluated.eval()
     assert (evaluated(x) == 1).all()
@@ -163,10 +177,10 @@ def test_dropout_of_some_heads_draws_what_one_process_draws_for_them():
 def test_one_process_needs_no_fleet():
     assert Strategy.start() == Strategy()
     model = small_model()
-    network = ParallelNetwork(model, Strategy(), pretraining_losses)
-    assert network.model is model and network.cuts == {}
+    network = ParallelNetwork(model, Strategy(), MaskedLMWithPair())
+    assert network.model is model and network.splits == {}
     weights = model.state_dict()
-    assert set(gather(network, weights)) == set(part(network, weights)) == set(weights)
+    assert set(gather(network, weights)) == set(take_own(network, weights)) == set(weights)
 
 
 @pytest.mark.parametrize(

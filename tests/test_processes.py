@@ -15,7 +15,7 @@ import psutil
 import pytest
 import yaml
 from small_corpus import make_corpus, run_settings
-from test_loop import outcome
+from test_trainer import outcome
 
 from ernie_from_scratch.parallel.launch import SCRIPT
 from ernie_from_scratch.training.checkpoint import step_folders
@@ -82,7 +82,7 @@ def test_two_processes_train_like_one(corpus, two, tmp_path):
 def test_resumed_in_another_number_of_processes(corpus, two, tmp_path):
     settings = run_settings(corpus, tmp_path / "run", global_batch_size=16, checkpoint_steps=2)
     stop_after(start(settings, "--nproc", "2"), tmp_path / "run", 2)
-    assert "continuing" in finish(settings)
+    assert "resuming" in finish(settings)
     assert_same_training(two, tmp_path / "run")
 
 
@@ -91,7 +91,7 @@ def test_resumed_in_another_number_of_processes(corpus, two, tmp_path):
     [{"mp_degree": 2}, {"pp_degree": 2}, {"sharding_degree": 2}, {"sharding_degree": 2, "sharding_stage": 3}],
 )
 def test_any_degrees_train_like_one_process(corpus, two, tmp_path, degrees):
-    """Evaluation, `final/` and metrics included; files are whole."""
+    """Evaluation, `final/` and metrics included; files are complete."""
     finish(run_settings(corpus, tmp_path / "run", global_batch_size=16, **degrees), "--nproc", "2")
     assert_same_training(two, tmp_path / "run")
     rows = zip(*(read_metrics(folder / "metrics.jsonl") for folder in (two, tmp_path / "run")), strict=True)
@@ -102,18 +102,18 @@ def test_any_degrees_train_like_one_process(corpus, two, tmp_path, degrees):
 
 
 def test_resumed_under_other_degrees(corpus, two, tmp_path):
-    """Begun with split layers, continued with layers dealt out, ended in one process."""
+    """Begun under tensor parallel, resumed as a pipeline, ended in one process."""
     values = dict(global_batch_size=16, checkpoint_steps=2)
     for step, degrees in ((2, {"mp_degree": 2}), (6, {"pp_degree": 2})):
         process = start(run_settings(corpus, tmp_path / "run", **values, **degrees), "--nproc", "2")
         stop_after(process, tmp_path / "run", step)
-    assert "continuing" in finish(run_settings(corpus, tmp_path / "run", **values))
+    assert "resuming" in finish(run_settings(corpus, tmp_path / "run", **values))
     assert_same_training(two, tmp_path / "run")
 
 
 @pytest.mark.parallel_all
-def test_resumed_with_layers_shared_out_and_interleaved(corpus, tmp_path):
-    """Begun with a share of each layer in each process, continued as an interleaved pipeline, ended in one process."""
+def test_resumed_with_sharded_layers_and_interleaved(corpus, tmp_path):
+    """Begun with a shard of each layer in each process, resumed as an interleaved pipeline, ended in one process."""
     deep = json.loads((corpus.parent / "config.json").read_text()) | {"num_hidden_layers": 6}
     config = tmp_path / "deep.json"
     config.write_text(json.dumps(deep | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}))
@@ -123,7 +123,7 @@ def test_resumed_with_layers_shared_out_and_interleaved(corpus, tmp_path):
     stop_after(start(shared, "--nproc", "2"), tmp_path / "run", 2)
     interleaved = run_settings(corpus, tmp_path / "run", **values, pp_degree=3, virtual_pp_degree=2)
     stop_after(start(interleaved, "--nproc", "3"), tmp_path / "run", 6)
-    assert "continuing" in finish(run_settings(corpus, tmp_path / "run", **values))
+    assert "resuming" in finish(run_settings(corpus, tmp_path / "run", **values))
     assert_same_training(tmp_path / "plain", tmp_path / "run")
 
 
@@ -161,13 +161,13 @@ def test_degrees_that_cannot_work(corpus, tmp_path, degrees, message):
 
 
 def stop_after(process, folder, step):
-    """SIGTERM once there is a checkpoint of `step`; the run must say how to go on, and end with 0."""
+    """SIGTERM once there is a checkpoint of `step`; the run must say how to resume, and end with 0."""
     while not any(done >= step for done, _ in step_folders(folder)):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == 0 and "same command continues" in said, said
+    log = process.communicate(timeout=60)[1]
+    assert process.returncode == 0 and "the same command resumes" in log, log
     assert not (folder / "final").exists()
 
 

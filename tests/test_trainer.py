@@ -1,4 +1,4 @@
-"""`ernie pretrain` as a whole: it learns, resumes bit for bit wherever it is killed, and refuses what can't work."""
+"""The training loop under `ernie pretrain`: learns, resumes bit for bit after any kill, refuses what can't work."""
 
 import dataclasses
 import errno
@@ -95,7 +95,7 @@ def wait_for_progress(process, folder, kills):
         time.sleep(0.005)
 
 
-def test_sigterm_checkpoints_and_says_how_to_go_on(corpus, straight, tmp_path):
+def test_sigterm_checkpoints_and_says_how_to_resume(corpus, straight, tmp_path):
     settings = run_settings(corpus, tmp_path / "run", checkpoint_steps=100)
     process = subprocess.Popen(command(settings, tmp_path / "run.yaml"), stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "run" / "metrics.jsonl").exists() or not read_metrics(
@@ -105,7 +105,7 @@ def test_sigterm_checkpoints_and_says_how_to_go_on(corpus, straight, tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     errors = process.communicate(timeout=60)[1]
-    assert process.returncode == 0 and "same command continues" in errors
+    assert process.returncode == 0 and "the same command resumes" in errors
     assert not (tmp_path / "run" / "final").exists()
     assert pretrain(settings, quiet=True).finished
     assert outcome(tmp_path / "run") == straight
@@ -127,12 +127,13 @@ def test_damaged_checkpoint_is_skipped(corpus, straight, tmp_path, capfd, harm):
     elif harm == "missing file":
         file.unlink()
     else:
-        last.rename(tmp_path / "run" / ".writing_model_12")
+        (tmp_path / "run" / ".writing_model_12.abc").mkdir()
+        last.rename(tmp_path / "run" / ".writing_model_12.abc" / "new")
     pretrain(settings)
-    said = capfd.readouterr().err
-    assert "from step 8" in said and ("skipping damaged checkpoint" in said) == (harm != "half written")
-    assert harm == "half written" or f"{file}" in said
-    assert outcome(tmp_path / "run") == straight
+    log = capfd.readouterr().err
+    assert "from step 8" in log and ("skipping damaged checkpoint" in log) == (harm != "half written")
+    assert harm == "half written" or f"{file}" in log
+    assert outcome(tmp_path / "run") == straight and not list((tmp_path / "run").glob(".writing_*"))
 
 
 def test_full_disk_leaves_the_last_good_checkpoint(corpus, straight, tmp_path, monkeypatch, capfd):
@@ -163,8 +164,8 @@ def test_keep(corpus, tmp_path):
 
 def test_final_is_a_model_folder(corpus, tmp_path):
     result = pretrain(run_settings(corpus, tmp_path / "run", max_steps=2), quiet=True)
-    model = ErnieForPretraining.from_pretrained(str(result.final))
-    assert model.config.hidden_size == 32 and (result.final / "vocab.txt").exists()
+    model = ErnieForPretraining.from_pretrained(str(result.folder / "final"))
+    assert model.config.hidden_size == 32 and (result.folder / "final" / "vocab.txt").exists()
 
 
 @pytest.mark.parametrize(
@@ -197,7 +198,7 @@ def test_another_network_or_corpus_is_refused(corpus, tmp_path):
     rows = (tmp_path / "corpus.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "corpus.jsonl").write_text("".join(rows[:-20]))
     write_prepared(tmp_path / "corpus.jsonl", prefix, tmp_path / "vocab.txt", segmenter="none")
-    with pytest.raises(UserError, match="trained on another corpus"):
+    with pytest.raises(UserError, match="trained on other data"):
         pretrain(settings, quiet=True)
     assert newest_checkpoint(tmp_path / "run").name == "model_2"
 
@@ -226,7 +227,7 @@ def test_unwritable_output(corpus, tmp_path):
         pretrain(run_settings(corpus, tmp_path / "file" / "run"), quiet=True)
 
 
-def test_the_log_line_is_the_peers(corpus, tmp_path, capfd):
+def test_the_log_line_is_that_of_paddlenlp(corpus, tmp_path, capfd):
     pretrain(run_settings(corpus, tmp_path / "run", max_steps=2, eval_freq=0))
     line = next(line for line in capfd.readouterr().err.splitlines() if line.startswith("global step"))
     row = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])

@@ -1,4 +1,4 @@
-"""The flags of `ernie pretrain` reach the data room, and its mistakes come back as one line."""
+"""The flags of `ernie pretrain` reach samples and masks; input files that can't work are reported in one line."""
 
 import numpy as np
 import pytest
@@ -107,7 +107,7 @@ def test_wrong_flags_are_one_line(place, capsys, more, message):
     assert not (place / "run").exists()
 
 
-def damage(place, kind):
+def corrupt(place, kind):
     ids = np.load(place / "toy_ids.npy")
     index = dict(np.load(place / "toy_idx.npz"))
     if kind == "longer":
@@ -126,7 +126,7 @@ def damage(place, kind):
 def test_files_that_do_not_fit_are_one_line(place, capsys, kind, meta):
     if not meta:
         (place / "toy_meta.json").unlink()
-    damage(place, kind)
+    corrupt(place, kind)
     code = main(["pretrain", *flags(place)])
     lines = capsys.readouterr().err.strip().split("\n")
     assert code == 2 and len(lines) == 1 and lines[0].startswith("error: ") and "; " in lines[0]
