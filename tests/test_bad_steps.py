@@ -7,7 +7,6 @@ import math
 import numpy as np
 import paddle
 import pytest
-from ernie_from_scratch.training.loop import PretrainingRun, pretrain
 from small_corpus import make_corpus, run_settings
 
 from ernie_from_scratch.commands.main import main
