@@ -70,9 +70,10 @@ def system() -> Iterator[Finding]:
     )
     yield Finding("system", "cpu", f"{processor_name()}, {available_cores()} cores for this process")
     total, free = memory_bytes()
-    known = total is not None and free is not None
-    advice = "`ernie demo` needs about 2 GB: close other programs" if known and free < 2 * GIB else ""
-    shown = f"{total / GIB:.1f} GB, {free / GIB:.1f} GB free" if known else "unknown"
+    shown, advice = "unknown", ""
+    if total is not None and free is not None:
+        shown = f"{total / GIB:.1f} GB, {free / GIB:.1f} GB free"
+        advice = "`ernie demo` needs about 2 GB: close other programs" if free < 2 * GIB else ""
     yield Finding("system", "memory", shown, NOTE if advice else OK, advice)
     disk = shutil.disk_usage(Path.cwd()).free
     advice = "runs need about 1 GB here: free some space" if disk < 2 * GIB else ""

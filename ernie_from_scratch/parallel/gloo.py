@@ -95,6 +95,7 @@ def _open_store():
         except RuntimeError:
             if attempt == PORT_ATTEMPTS - 1:
                 raise
+    raise AssertionError("unreachable")
 
 
 def _pair(group, peer):

@@ -64,10 +64,11 @@ class LaunchSettings(Settings):
         return self
 
     @property
-    def gpu_numbers(self):
-        if not re.fullmatch(r"\d+(,\d+)*", self.gpus.strip()):
+    def gpu_numbers(self) -> list[str]:
+        numbers = (self.gpus or "").strip()
+        if not re.fullmatch(r"\d+(,\d+)*", numbers):
             raise UserError(f"--gpus is {self.gpus!r}; give numbers as in 0,1,2,3")
-        return self.gpus.strip().split(",")
+        return numbers.split(",")
 
     @property
     def here(self):

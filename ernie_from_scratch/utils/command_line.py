@@ -81,12 +81,10 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
     def _format_action_invocation(self, action):
         if not action.option_strings or action.nargs == 0:
             return super()._format_action_invocation(action)
-        return (
-            ", ".join(action.option_strings) + " " + self._format_args(action, action.metavar or action.dest)
-        )
+        return ", ".join(action.option_strings) + " " + self._value(action)
 
-    def _value(self, action):
-        metavar = action.metavar or action.dest
+    def _value(self, action) -> str:
+        metavar = str(action.metavar or action.dest)
         if action.option_strings:
             return self._format_args(action, metavar)
         return f"{metavar} ..." if action.nargs == "*" else metavar

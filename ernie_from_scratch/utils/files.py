@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from ernie_from_scratch.config import UserError
 
@@ -116,7 +116,7 @@ def _damaged(path, error: Exception) -> UserError:
     )
 
 
-def _decompressed(stored: BinaryIO, path: str | os.PathLike) -> BinaryIO:
+def _decompressed(stored: BinaryIO, path: str | os.PathLike) -> IO[bytes]:
     suffix = Path(path).suffix
     if suffix == ".gz":
         return gzip.GzipFile(fileobj=stored, mode="rb")
