@@ -11,9 +11,10 @@ from small_corpus import make_corpus, run_settings
 
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.diagnostics.replay import replay, save_bad_step
+from ernie_from_scratch.diagnostics.replay import replay
 from ernie_from_scratch.models import ErnieForPretraining
 from ernie_from_scratch.training import loop
+from ernie_from_scratch.training.bad_steps import save_bad_step
 from ernie_from_scratch.training.checkpoint import damage, newest_checkpoint
 from ernie_from_scratch.training.loop import PretrainingRun, pretrain
 from ernie_from_scratch.training.metrics import MetricsLog, read_metrics
