@@ -1,23 +1,17 @@
 """Reports: one self-contained HTML page of pictures, tables and texts, for light and dark mode."""
 
-from __future__ import annotations
-
 import base64
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.lab.figures import png_bytes
+from ernie_from_scratch.lab.figures import Figure, png_bytes
 from ernie_from_scratch.lab.metrics_plots import Runs, column, load_run, loss_curves, metric_curves
 from ernie_from_scratch.lab.theme import DARK, LIGHT, Theme
 from ernie_from_scratch.utils.files import atomic_write
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 TEMPLATES = Path(__file__).parent / "templates"
 
