@@ -77,7 +77,9 @@ class PreparedCorpus:
 
     def has_entities(self) -> bool:
         """Whether any token starts an entity."""
-        spans = () if self.stored_spans is None else self.stored_spans
+        spans = self.stored_spans
+        if spans is None:
+            return False
         return any((spans[i : i + BLOCK] & ENTITY_START).any() for i in range(0, len(spans), BLOCK))
 
     def identity(self) -> str:

@@ -1,4 +1,4 @@
-"""The recipe behind the text that ships: true facts -> corpus, cloze probes, task sets; all from a seed."""
+"""Generates the text that ships with the package from true facts: corpus, cloze probes, task data sets."""
 
 from ernie_from_scratch.text.recipe.corpus import (
     RecipeDocument,
@@ -6,10 +6,10 @@ from ernie_from_scratch.text.recipe.corpus import (
     write_jsonl,
     write_text,
 )
+from ernie_from_scratch.text.recipe.fact_writer import RecipeSentence
 from ernie_from_scratch.text.recipe.facts import Fact, check_facts, choose_facts, load_facts
 from ernie_from_scratch.text.recipe.patterns import load_relations
 from ernie_from_scratch.text.recipe.probes import Probe, WordingIndex, make_probes, wording_distance
-from ernie_from_scratch.text.recipe.worder import RecipeSentence
 
 __all__ = [
     "Fact",
