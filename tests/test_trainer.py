@@ -134,6 +134,7 @@ def test_damaged_checkpoint_is_skipped(corpus, straight, tmp_path, capfd, harm):
     assert "from step 8" in log and ("skipping damaged checkpoint" in log) == (harm != "half written")
     assert harm == "half written" or f"{file}" in log
     assert outcome(tmp_path / "run") == straight and not list((tmp_path / "run").glob(".writing_*"))
+    assert newest_checkpoint(tmp_path / "run", pytest.fail) == last  # written again
 
 
 def test_full_disk_leaves_the_last_good_checkpoint(corpus, straight, tmp_path, monkeypatch, capfd):

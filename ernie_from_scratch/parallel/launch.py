@@ -21,6 +21,7 @@ from ernie_from_scratch.utils.settings import Settings, option
 SCRIPT = Path(ernie_from_scratch.__file__).with_name("__main__.py")
 POLL_SECONDS = 0.2
 SHOW_WAITING_SECONDS = 10
+INTERRUPTED = 130  # exit code of a command that was stopped by a signal
 PDEATHSIG = 1  # number of prctl's option in linux/prctl.h
 # Paddle's own, in every process: its greeting about changed flags, and what a signal that it did not expect leaves
 NOISE = re.compile(
@@ -95,7 +96,7 @@ def launch(settings, arguments, log_dir, on_cpu, stop, show):
 
     Raises:
         UserError: one of them failed, all have been ended, and this says which and why.
-        KeyboardInterrupt: they were told to stop before they trained.
+        KeyboardInterrupt: they were told to stop and left unfinished work.
     """
     log_dir = Path(log_dir)
     environment = dict(os.environ)
@@ -126,8 +127,8 @@ def launch(settings, arguments, log_dir, on_cpu, stop, show):
         _end(launcher)
     if launcher.returncode:
         rank, code = first_failure(log_dir, launcher.returncode)
-        if stop.requested and code == -signal.SIGTERM:
-            raise KeyboardInterrupt  # before they could train
+        if stop.requested and code in (-signal.SIGTERM, INTERRUPTED):
+            raise KeyboardInterrupt
         raise UserError(_reason(log_dir, rank, code))
 
 

@@ -128,7 +128,9 @@ class Checkpoints:
             return gather(self.network, tensors)
 
     def save(self, step: int, state: dict[str, Any], keep: int, milestone_every: int) -> None:
-        """Write `model_{step}` unless it is there, and prune; returns when it is written. Every process calls it.
+        """Write `model_{step}` unless it is there undamaged, and prune; returns when it is written.
+
+        Every process calls it.
 
         Args:
             state: JSON-able dict with all else that a resume needs.
@@ -137,7 +139,7 @@ class Checkpoints:
         Raises:
             UserError: it can't be written (a full disk); the checkpoint before is untouched.
         """
-        missing = self.writes and not (self.folder / f"model_{step}").exists()
+        missing = self.writes and check_manifest(self.folder / f"model_{step}") is not None
         if any(self.processes.gather(missing)):
             weights, model = self.gather_weights(), self.network.model
             optimizer = optimizer_state(model, self.optimizer)

@@ -43,7 +43,7 @@ def pretrain(settings: PretrainSettings, quiet: bool = False) -> TrainResult:
     evaluator = MaskedLMEvaluator(source, settings)
     progress = TrainingProgress(settings.max_steps, quiet or processes.local_rank > 0)
     trainer = Trainer(settings, processes, strategy, model, source, objective, evaluator, progress=progress)
-    with trainer.open_run():
+    with trainer.hold_folder(), trainer.open_run():
         result = trainer.train()
         if result.finished:
             write_final(trainer, vocabulary)

@@ -74,6 +74,8 @@ class Trainer:
         evaluator: None: no evaluation.
         checkpoint_folder: default: `settings.output_dir`.
         progress: shows bar and log lines; default: a `TrainingProgress`.
+        given_settings: what config.yaml shows and a resumed run is compared with, where values in `settings` have
+            been derived from the data; default: `settings`.
         upgrade_state: from the state that an earlier version saved with a checkpoint to that of this version.
     """
 
@@ -88,9 +90,11 @@ class Trainer:
         evaluator: Evaluator | None = None,
         checkpoint_folder: Path | None = None,
         progress: TrainingProgress | None = None,
+        given_settings: TrainSettings | None = None,
         upgrade_state: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     ):
         self.settings, self.processes, self.strategy = settings, processes, strategy
+        self._given_settings = given_settings or settings
         self.source, self.objective, self.evaluator = source, objective, evaluator
         self.folder, self._upgrade_state = Path(settings.output_dir), upgrade_state
         self.progress = progress or TrainingProgress(settings.max_steps)
@@ -124,14 +128,20 @@ class Trainer:
         self.peak = measure_peak_flops(self.precision.product_type) * processes.size  # FLOP/s
 
     @contextlib.contextmanager
-    def open_run(self) -> Iterator[None]:
-        """Hold the run folder, created if necessary, and resume from its newest checkpoint."""
+    def hold_folder(self) -> Iterator[None]:
+        """Lock the run folder, created if necessary, and compare the settings with those of the run in it."""
         with contextlib.ExitStack() as held:
             if self.checkpoints.writes:
                 folder = make_run_folder(self.settings)
                 held.enter_context(locked_run_folder(folder, self.progress.log_line))
-                open_run_folder(self.settings, self.processes.size)
+                open_run_folder(self._given_settings, self.processes.size)
             self.processes.wait()  # until the folder is there
+            yield
+
+    @contextlib.contextmanager
+    def open_run(self) -> Iterator[None]:
+        """Resume from the newest checkpoint of the folder that is held, or begin; metrics.jsonl is open."""
+        with contextlib.ExitStack() as held:
             offset = self._resume()
             if self.checkpoints.writes:
                 self.metrics = held.enter_context(MetricsLog(self.folder, offset))
