@@ -40,7 +40,7 @@ from ernie_from_scratch.training.optimizer import build_optimizer, optimizer_sta
 from ernie_from_scratch.training.seeds import micro_batch_seed
 
 if TYPE_CHECKING:
-    from ernie_from_scratch.dataset.pretraining_data import Split
+    from ernie_from_scratch.dataset.source import Split
 
 SEED, LEARNING_RATE = 1234, 2e-3
 OBJECTIVE = MaskedLMWithPair()

@@ -84,11 +84,13 @@ def finetune(settings: FinetuneSettings | None = None, quiet: bool = False, **va
         checkpoint_folder=Path(settings.output_dir) / CHECKPOINTS,
         progress=progress,
         given_settings=given,
+        steps_per_epoch=split.steps,
         upgrade_state=lambda state: _upgrade_state(state, source.fingerprint, split.steps),
     )  # fmt: skip
     with trainer.hold_folder():
         results = read_results(trainer.folder)
-        if all(processes.gather(results is not None)):
+        finished = all(processes.gather(results is not None))
+        if finished and results is not None:
             progress.log_line(f"{settings.output_dir} is finished: {summary(results)}")
             if results["test_file"] == settings.test:
                 return results

@@ -76,6 +76,7 @@ class Trainer:
         progress: shows bar and log lines; default: a `TrainingProgress`.
         given_settings: what config.yaml shows and a resumed run is compared with, where values in `settings` have
             been derived from the data; default: `settings`.
+        steps_per_epoch: also log the epoch.
         upgrade_state: from the state that an earlier version saved with a checkpoint to that of this version.
     """
 
@@ -92,11 +93,13 @@ class Trainer:
         progress: TrainingProgress | None = None,
         given_settings: TrainSettings | None = None,
         upgrade_state: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+        steps_per_epoch: int | None = None,
     ):
         self.settings, self.processes, self.strategy = settings, processes, strategy
         self._given_settings = given_settings or settings
         self.source, self.objective, self.evaluator = source, objective, evaluator
         self.folder, self._upgrade_state = Path(settings.output_dir), upgrade_state
+        self._steps_per_epoch = steps_per_epoch
         self.progress = progress or TrainingProgress(settings.max_steps)
         self._must_agree = settings.shared() | {"the training data (SHA-256)": source.fingerprint}
         if processes.size > 1:
@@ -248,6 +251,8 @@ class Trainer:
         steps, tokens, flops = speed.since_last(self.step)
         row |= dict(tokens=self.tokens, samples_per_second=steps * self.settings.rows_per_step)
         row |= dict(tokens_per_second=tokens, mfu=flops / self.peak)
+        if self._steps_per_epoch:
+            row["epoch"] = self.step / self._steps_per_epoch
         if self.precision.scaling:
             row |= dict(loss_scale=self.precision.loss_scale, skipped_steps=self.skipped)
         if self.metrics:
