@@ -13,6 +13,7 @@ import ernie_from_scratch
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.deployment.pipelines import Pipeline, pipeline
 from ernie_from_scratch.deployment.server.batcher import DynamicBatcher, Overloaded
+from ernie_from_scratch.deployment.settings import ServeSettings
 from ernie_from_scratch.deployment.tasks import STRATEGIES
 from ernie_from_scratch.utils.imports import import_extra
 
@@ -138,10 +139,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(
     model: str | Path,
-    host: str = "127.0.0.1",
-    port: int = 8000,
+    host: str = ServeSettings.host,
+    port: int = ServeSettings.port,
     task: str | None = None,
-    backend: str = "auto",
+    backend: str = ServeSettings.backend,
     max_seq_len: int | None = None,
     num_threads: int | None = None,
 ) -> None:

@@ -9,6 +9,7 @@ from ernie_from_scratch.config import UserError
 from ernie_from_scratch.text.corpus.chunks import Chunk, Inputs, name_of, read_chunks
 from ernie_from_scratch.text.corpus.sentences import split_sentences
 from ernie_from_scratch.text.corpus.spans import SPAN_KINDS
+from ernie_from_scratch.text.settings import EncodingSettings
 
 Span = tuple[int, int, str]  # first character, one past the last, kind (spans.SPAN_KINDS)
 
@@ -69,7 +70,7 @@ def _is_gbk(data: bytes) -> bool:
     return True
 
 
-def parse_chunk(chunk: Chunk, json_key: str = "text") -> Iterator[Document]:
+def parse_chunk(chunk: Chunk, json_key: str = EncodingSettings.json_key) -> Iterator[Document]:
     """The documents of a chunk: separated by blank lines in .txt, one per line in .jsonl.
 
     A jsonl row is {"text": "…"} (the key is `json_key`), or, with annotated boundaries,
@@ -131,7 +132,10 @@ def _sentence_of(item: object, where: str) -> Sentence:
 
 
 def read_documents(
-    inputs: Inputs, format: str = "auto", json_key: str = "text", splitter: str = "punctuation"
+    inputs: Inputs,
+    format: str = EncodingSettings.format,
+    json_key: str = EncodingSettings.json_key,
+    splitter: str = EncodingSettings.split_sentences,
 ) -> Iterator[list[Sentence]]:
     """All documents of files, folders or standard input, each as a list of sentences."""
     for chunk in read_chunks(inputs, format):
@@ -141,7 +145,9 @@ def read_documents(
                 yield sentences
 
 
-def read_texts(inputs: Inputs, format: str = "auto", json_key: str = "text") -> Iterator[str]:
+def read_texts(
+    inputs: Inputs, format: str = EncodingSettings.format, json_key: str = EncodingSettings.json_key
+) -> Iterator[str]:
     """The text of each sentence of files, folders or standard input."""
     for sentences in read_documents(inputs, format, json_key):
         for sentence in sentences:
