@@ -96,7 +96,7 @@ def launch(settings, arguments, log_dir, on_cpu, stop, show):
 
     Raises:
         UserError: one of them failed, all have been ended, and this says which and why.
-        KeyboardInterrupt: they were told to stop and left unfinished work.
+        KeyboardInterrupt: they were stopped by a signal and left unfinished work.
     """
     log_dir = Path(log_dir)
     environment = dict(os.environ)
@@ -236,15 +236,15 @@ def _die_with_parent():
 
 def _watch(launcher, log_dir, stop, show):
     """Show the first process's lines and pass a stop on, until the launcher has ended."""
-    position, told, waiting = 0, False, time.monotonic() + SHOW_WAITING_SECONDS
+    position, stop_sent, waiting = 0, False, time.monotonic() + SHOW_WAITING_SECONDS
     while True:
         running = launcher.poll() is None
         position = _follow(log_dir / "workerlog.0", position, show, last=not running)
         if not running:
             return
-        if stop.requested and not told:
+        if stop.requested and not stop_sent:
             _tell_to_stop(launcher)
-            told = True
+            stop_sent = True
         if time.monotonic() > waiting and not (log_dir / "workerlog.0").exists():
             show(f"waiting for the other machines; {log_dir / 'launcher.log'} has what the launcher says")
             waiting = time.monotonic() + 60
@@ -252,7 +252,7 @@ def _watch(launcher, log_dir, stop, show):
 
 
 def _follow(file, position, show, last):
-    """Show the whole lines of `file` after byte `position`; returns the byte after them."""
+    """Show the complete lines of `file` after byte `position`; returns the byte after them."""
     if not file.exists():
         return position
     with open(file, "rb") as log:
