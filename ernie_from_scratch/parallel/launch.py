@@ -9,10 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ernie_from_scratch
 from ernie_from_scratch.config import UserError
@@ -72,19 +73,26 @@ class LaunchSettings(Settings):
         return numbers.split(",")
 
     @property
-    def here(self):
+    def here(self) -> int | None:
         """Processes on this machine; None when no flag asks for several."""
         if self.gpus is not None:
             return len(self.gpu_numbers)
         return self.nproc or (1 if self.nnodes > 1 else None)
 
     @property
-    def processes(self):
+    def processes(self) -> int | None:
         """Processes on all machines; None when no flag asks for several."""
         return self.here and self.here * self.nnodes
 
 
-def launch(settings, arguments, log_dir, on_cpu, stop, show):
+def launch(
+    settings: LaunchSettings,
+    arguments: Sequence[str],
+    log_dir: str | os.PathLike,
+    on_cpu: bool,
+    stop: Any,
+    show: Callable[[str], None],
+) -> None:
     """Run `ernie ARGUMENTS` in the processes that `settings` describe; returns when all have ended.
 
     Args:
@@ -111,7 +119,7 @@ def launch(settings, arguments, log_dir, on_cpu, stop, show):
     if settings.node_rank is not None:
         command += ["--rank", str(settings.node_rank)]
     if on_cpu or environment.get("CUDA_VISIBLE_DEVICES") == "":
-        environment |= on_cpu_alone(settings.here)
+        environment |= on_cpu_alone(settings.here or 1)
     with open(log_dir / "launcher.log", "wb") as output:
         launcher = subprocess.Popen(
             [*command, str(SCRIPT), *arguments],
@@ -194,13 +202,13 @@ def _launcher_command(log_dir):
     return [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", str(log_dir)]
 
 
-def on_cpu_alone(processes):
+def on_cpu_alone(processes: int) -> dict[str, str]:
     """Environment in which Paddle's launcher starts so many processes on the CPU, whatever GPUs there are."""
     # the launcher counts names, one for each process; CUDA sees none
     return {"CUDA_VISIBLE_DEVICES": ",".join(["-1"] * processes), "PADDLE_DISTRI_BACKEND": "gloo"}
 
 
-def address_towards(master):
+def address_towards(master: str) -> str:
     """This machine's address on the network of HOST:PORT (the launcher would take the one of the host's name)."""
     host, _, port = master.rpartition(":")
     try:
@@ -213,7 +221,7 @@ def address_towards(master):
         ) from error
 
 
-def interface_of(address):
+def interface_of(address: str) -> str:
     """Name of the network interface with this address: Gloo would take the one of the host's name."""
     import psutil
 
@@ -223,7 +231,7 @@ def interface_of(address):
     raise UserError(f"no network interface of this machine has the address {address}; check --master")
 
 
-def launched_processes():
+def launched_processes() -> int:
     """Processes that Paddle's launcher has started for this run; 1 without the launcher."""
     return int(os.environ.get("PADDLE_TRAINERS_NUM") or 1)
 
@@ -289,7 +297,7 @@ def _end(launcher):
             launcher.wait()
 
 
-def first_failure(log_dir, code):
+def first_failure(log_dir: Path, code: int) -> tuple[int | None, int]:
     """Number on this machine and exit code of the process that failed first; (None, `code`) if none did."""
     launcher = (log_dir / "launcher.log").read_text(errors="replace")
     failed = re.search(r"Container rank (\d+) status failed .* code (-?\d+) log", launcher)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import paddle
 
-from ernie_from_scratch.config import UserError
+from ernie_from_scratch.config import EncoderConfig, UserError
 from ernie_from_scratch.dataset.mask_schedule import read_schedule
 from ernie_from_scratch.dataset.pretraining_data import PretrainingData
 from ernie_from_scratch.models.registry import ModelFamily, family_of_folder, family_of_preset, find_family
@@ -186,7 +186,9 @@ def build_model(settings: PretrainSettings, vocabulary: Vocabulary) -> TaskModel
     return model_class(config)
 
 
-def check_fits(settings: PretrainSettings, config, vocabulary: Vocabulary, origin: str) -> None:
+def check_fits(
+    settings: PretrainSettings, config: EncoderConfig, vocabulary: Vocabulary, origin: str
+) -> None:
     """UserError unless the network has an embedding for every token of the vocabulary and every position of a row."""
     if config.vocab_size < len(vocabulary):
         raise UserError(

@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> typing.NoReturn:
         raise UserError(f"{message}; `{self.prog} --help` shows the flags")
 
-    def parse_args(self, args: Sequence[str], namespace=None) -> argparse.Namespace:  # pyright: ignore
+    def parse_args(self, args: Sequence[str], namespace: Any = None) -> argparse.Namespace:  # pyright: ignore
         args = self._separated([self._underscored(arg) for arg in args])
         namespace, rest = self.parse_known_args(args, namespace)
         unknown = [arg.partition("=")[0] for arg in rest if arg.startswith("-")]
