@@ -10,7 +10,7 @@ import numpy as np
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.lab.theme import LIGHT, Theme, new_figure
-from ernie_from_scratch.text.tokenizers.basic import is_han, is_single
+from ernie_from_scratch.text.tokenizers.basic import is_han, is_punctuation
 from ernie_from_scratch.text.tokenizers.vocabulary import SPECIAL_TOKENS
 from ernie_from_scratch.text.tokenizers.wordpiece import Piece
 
@@ -35,7 +35,7 @@ def token_kind(token: str) -> str:
         return "inner"
     if is_han(token[0]):
         return "han" if len(token) == 1 else "word"
-    return "symbol" if is_single(token[0]) else "letters"
+    return "symbol" if is_punctuation(token[0]) else "letters"
 
 
 def token_boxes(text: str, rows: Mapping[str, Sequence[Piece | str]], theme: Theme = LIGHT):
