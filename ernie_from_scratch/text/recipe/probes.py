@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ernie_from_scratch.text.recipe.corpus import RecipeDocument
 from ernie_from_scratch.text.recipe.fact_writer import MAX_LENGTH, RecipeSentence
 from ernie_from_scratch.text.recipe.facts import Fact
+from ernie_from_scratch.text.recipe.generator import RecipeDocument
 from ernie_from_scratch.text.recipe.patterns import (
     Relation,
     Span,
