@@ -5,11 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import paddle
 import pytest
+import slow_ernie
 from deployment_helpers import figures_of, run_settings, same_weights, write_text
+from process_helpers import HANG_SECONDS, start, wait_until
 
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import UserError
@@ -70,18 +71,15 @@ def test_sigterm_stops_and_the_same_command_resumes(review_task, finetuned, tmp_
         for n, v in run_settings(review_task, folder).to_dict().items()
         if v is not None and n not in ("task", "device")
     ]
-    command = [sys.executable, "-m", "ernie_from_scratch", "finetune", *flags]
+    command = [sys.executable, str(slow_ernie.SCRIPT), "finetune", *flags]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    deadline = time.time() + 120
-    while time.time() < deadline and run.poll() is None:
-        if (folder / "metrics.jsonl").exists() and (folder / "metrics.jsonl").stat().st_size > 0:
-            break
-        time.sleep(0.01)
+    run, metrics = start(command, env=environment), folder / "metrics.jsonl"
+    wait_until(lambda: metrics.exists() and metrics.stat().st_size > 0, run)
     run.send_signal(signal.SIGTERM)
-    _, error = run.communicate(timeout=120)
+    _, error = run.communicate(timeout=HANG_SECONDS)
     assert run.returncode == 130 and "the same command resumes" in error
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    command[1:2] = ["-m", "ernie_from_scratch"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=HANG_SECONDS)
     assert done.returncode == 0 and "resuming" in done.stderr and "best epoch" in done.stdout
     assert [row["step"] for row in figures_of(folder)] == [row["step"] for row in figures_of(finetuned[0])]
 

@@ -2,11 +2,10 @@
 
 import os
 import signal
-import subprocess
 import sys
-import time
 
 import pytest
+from process_helpers import runs, start, wait_until
 from text_helpers import TEXT, prepared_bytes, small_vocabulary
 
 from ernie_from_scratch.config import UserError
@@ -79,24 +78,20 @@ from text_helpers import small_vocabulary
 from ernie_from_scratch.text.corpus import prepare, worker_pool as workers
 encode = workers.ChunkEncoder.encode
 def slow(self, *rest):
-    time.sleep(0.1)
+    time.sleep(0.3)
     return encode(self, *rest)
 workers.ChunkEncoder.encode = slow
 prepare.prepare({str(many_documents)!r}, {str(tmp_path / "a")!r}, small_vocabulary(), chunk_bytes=5000, workers=2)
 """
-    process = subprocess.Popen([sys.executable, "-c", script])
+    process = start([sys.executable, "-c", script])
     folder = tmp_path / "a.parts"
-    limit = time.time() + 60
-    while len(list(folder.glob("part-*.npz"))) < 3 and time.time() < limit:
-        time.sleep(0.02)
+    wait_until(lambda: len(list(folder.glob("part-*.npz"))) >= 3, process)
     children = [int(p) for p in open(f"/proc/{process.pid}/task/{process.pid}/children").read().split()]
     process.send_signal(signal.SIGKILL)
     process.wait()
     kept = {path.name for path in folder.glob("part-*.npz")}
     assert len(children) == 2 and len(kept) >= 3
-    while any(os.path.exists(f"/proc/{child}") for child in children) and time.time() < limit:
-        time.sleep(0.02)
-    assert not any(os.path.exists(f"/proc/{child}") for child in children)
+    wait_until(lambda: not any(runs(child) for child in children))
     done = count_encodings(monkeypatch)
     prepare(many_documents, tmp_path / "a", small_vocabulary(), chunk_bytes=5000)
     assert kept.isdisjoint(done) and done

@@ -160,8 +160,13 @@ def serve(
     class Server(uvicorn.Server):
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
-            """uvicorn's own raises the signal again when the server has stopped; here that is a success."""
-            before = {n: signal.signal(n, self.handle_exit) for n in (signal.SIGTERM, signal.SIGINT)}
+            """uvicorn's own raises the signal again when the server has stopped; here that is a success.
+
+            An ignored SIGINT stays ignored: a background job of a script, which Ctrl-C is not meant for.
+            """
+            ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+            numbers = (signal.SIGTERM,) if ignored else (signal.SIGTERM, signal.SIGINT)
+            before = {n: signal.signal(n, self.handle_exit) for n in numbers}
             try:
                 yield
             finally:
