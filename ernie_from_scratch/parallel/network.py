@@ -90,7 +90,8 @@ class ParallelNetwork(nn.Layer):
         """
         self._precision = precision
         self._sums = paddle.zeros([1 + len(self.objective.metric_names)], dtype="float64")
-        tokens = sum(token_count(batch) for batch in batches) if self.strategy.last_stage else 0
+        read = [batch for batch in batches if self.objective.weight(batch) != 0 and self.strategy.last_stage]
+        tokens = sum(map(token_count, read))
         batches = [to_tensors(batch) for batch in batches]
         if self._pipeline is not None:
             self._pipeline.forward_backward(batches, list(seeds), precision)
