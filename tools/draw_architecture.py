@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 LAYERS = {  # from top to bottom; a package imports only from those below it
-    "commands": "one file per subcommand of ernie",
+    "commands | jupyter_kernel": "one file per subcommand of ernie",
     "experiments": "the demo, the knowledge experiment",
     "diagnostics": "doctor, inspect, report, replay",
     "lab": "pictures and widgets of the notebooks",
