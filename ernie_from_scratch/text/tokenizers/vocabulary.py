@@ -180,10 +180,7 @@ def build_vocabulary(
     come punctuation and symbols, as far as `size` allows. The rest are word pieces of the words written
     without Han (Latin, digits, kana …), trained with Hugging Face tokenizers. Within each group tokens are
     ordered by frequency, so that equal text gives an equal vocabulary. If `size` is too small, the rarest Han
-    characters are left out first.
-
-    Raises:
-        UserError: there is no text, or `size` has no room for more than the special tokens.
+    characters are left out first. Raises UserError if there is no text, or if `size` is far too small.
     """
     basic = BasicTokenizer(do_lower_case=do_lower_case)
     counts: Counter[str] = Counter()
