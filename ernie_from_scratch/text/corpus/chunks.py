@@ -41,8 +41,7 @@ class Chunk:
 def find_files(inputs: Inputs) -> list[str]:
     """The files to read: those given, and the text files in folders, in sorted order.
 
-    Raises:
-        UserError: a file or folder cannot be read, or there is no text.
+    Raises UserError if a file or folder cannot be read, or if there is no text.
     """
     files: list[str] = []
     for name in _as_list(inputs):
@@ -183,5 +182,5 @@ def _format_of(source: str, format: str, block: bytes) -> str:
 
 
 def name_of(source: str) -> str:
-    """The source as error messages name it."""
+    """The name of a source in error messages."""
     return "standard input" if source == STDIN else source

@@ -137,11 +137,9 @@ def _helpers() -> Any:
 
 @functools.cache
 def character_table(do_lower_case: bool) -> tuple[np.ndarray, dict[int, list[tuple[int, int, int, bool]]]]:
-    """The results of `basic.analyse` for every character.
+    """The results of `basic.analyse` for every character: classes [0x110000] uint8, and expansions.
 
-    Returns:
-        Classes [0x110000] uint8, and the expansion of each character of class EXPANDED: a list of (character,
-        class, combining class, whether it is a nonspacing mark).
+    A character of class EXPANDED has a list of (character, class, combining class, is it a nonspacing mark).
     """
     classes = np.full(0x110000, DROPPED, np.uint8)
     expansions = {}

@@ -44,11 +44,8 @@ def _share(a: str, b: str, length: int) -> bool:
 def load_facts(folder: str | Path | None = None, relations: Sequence[str] | None = None) -> list[Fact]:
     """Reads every `<relation>.tsv` of `folder` (default: the shipped `data/facts`) in alphabetical order.
 
-    Args:
-        relations: the tables that are allowed; by default all.
-
-    Raises:
-        UserError: there is no table, an unknown one, or a malformed line (see `read_fact_table`).
+    `relations` names the tables that are allowed, by default all. Raises UserError if there is no table, an
+    unknown one, or a malformed line (see `read_fact_table`).
     """
     folder = DATA_FOLDER / "facts" if folder is None else Path(folder)
     files = sorted(folder.glob("*.tsv"))
@@ -63,11 +60,7 @@ def load_facts(folder: str | Path | None = None, relations: Sequence[str] | None
 
 
 def read_fact_table(file: str | Path) -> list[Fact]:
-    """Reads one table; the relation is the stem of the file name.
-
-    Raises:
-        UserError: a wrong header, a row without two fields, blanks around a field, or a repeated subject.
-    """
+    """Reads one table; the relation is the stem of the file name. Raises UserError for malformed lines."""
     file = Path(file)
     try:
         lines = file.read_text(encoding="utf-8").splitlines()

@@ -46,11 +46,8 @@ def generate_corpus(
 ) -> Iterator[RecipeDocument]:
     """Yields documents until they have at least `sentences` sentences; equal arguments give equal documents.
 
-    Args:
-        note_share: probability that another note follows.
-
-    Raises:
-        UserError: a relation has no patterns, or there are too few facts for a document.
+    After each document, another note follows with probability `note_share`. Raises UserError if a relation
+    has no patterns, or if there are too few facts for a document.
     """
     relations = load_relations()
     unknown = {fact.relation for fact in facts} - relations.keys()

@@ -36,11 +36,7 @@ class Pattern:
             raise UserError(f"bad pattern: {source}; every [ needs a ]")
 
     def render(self, slots: dict[str, tuple[str, str]], spans: list[Span], start: int = 0) -> str:
-        """The text of the pattern; its spans, shifted by `start`, are appended to `spans`.
-
-        Args:
-            slots: (text, kind or "") of each slot.
-        """
+        """The text with `slots` (text and kind) filled in; its spans, shifted by `start`, go to `spans`."""
         text, opened = "", 0
         for part in self.parts:
             if part == "[":
@@ -141,8 +137,7 @@ def wording(text: str, spans: list[Span]) -> str:
 def load_relations(file: str | Path | None = None) -> dict[str, Relation]:
     """The relations by name, from a file (default: the shipped `data/recipe/relations.yaml`).
 
-    Raises:
-        UserError: a missing file or key, an unknown kind, or an unbalanced bracket.
+    Raises UserError for a missing file or key, an unknown kind, or an unbalanced bracket.
     """
     file = DATA_FOLDER / "recipe" / "relations.yaml" if file is None else Path(file)
     if not file.is_file():

@@ -112,11 +112,7 @@ class Note:
 
 
 class ReviewWriter:
-    """Generates reviews.
-
-    Args:
-        familiar: True for familiar phrases only, False for mostly the others, None for both.
-    """
+    """Generates reviews of familiar phrases only (True), mostly of the others (False), or of both (None)."""
 
     def __init__(self, rng: random.Random, familiar: bool | None = None):
         self.rng, self.familiar, self.opinions = rng, familiar, load_opinions()

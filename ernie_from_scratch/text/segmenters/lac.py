@@ -22,12 +22,8 @@ MAX_INPUT_LENGTH = 1000  # characters; a longer sentence is split
 class LacSegmenter:
     """Words and entities of LAC's `lac` mode.
 
-    Args:
-        model: the folder `lac_model` of the LAC package, or the package's folder; by default the installed
-            one.
-
-    Raises:
-        UserError: the model is missing or damaged.
+    `model` is the folder `lac_model` of the LAC package, or the package's folder; by default the installed
+    one. Raises UserError if it is missing or damaged.
     """
 
     name = "lac"

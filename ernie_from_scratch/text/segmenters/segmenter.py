@@ -40,10 +40,7 @@ def read_user_dict(path: str | os.PathLike) -> list[UserWord]:
     """Lines of "word [frequency] [type]", separated by spaces or tabs; # starts a comment line.
 
     The type is one of PER, LOC, ORG, TIME, WORK, OTHER, or one of jieba's tags: nr, ns, nt, t, nw, nz stand
-    for these, in this order, and other tags for no entity.
-
-    Raises:
-        UserError: the file cannot be read, or a line is malformed.
+    for these, in this order, and other tags for no entity. Raises UserError for a malformed line.
     """
     path = Path(path)
     try:
