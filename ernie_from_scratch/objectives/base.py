@@ -1,7 +1,7 @@
 """What every objective is: the batch keys that it needs, and a Loss from a network's outputs.
 
-The outputs and the labels are separate steps, so that a pipeline's last stage, which has only a part of the network, and a
-static graph, which has no labels, compute the same loss as the plain network.
+The outputs and the labels are separate steps, so that a pipeline's last stage, which has only a part of the network,
+and a static graph, which has no labels, compute the same loss as the plain network.
 """
 
 from abc import ABC, abstractmethod
