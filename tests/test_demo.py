@@ -20,12 +20,18 @@ def finished(tmp_path_factory):
     """A small demo that is interrupted once in its pretraining and called again."""
     folder = tmp_path_factory.mktemp("demo") / "run"
     command = [sys.executable, "-m", "ernie_from_scratch", "demo", *SMALL, "--output_dir", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
+    )
     while not (folder / "pretrain_char" / "metrics.jsonl").exists():
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)  # only against a hang
     assert process.returncode == 130 and not (folder / "stages" / "pretrain.json").exists()
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
