@@ -189,9 +189,7 @@ def _loss_captions(rows_of: Runs) -> dict[str, str]:
     """The caption of each part of the loss in the metrics, whatever the objective calls it."""
     names = [name for rows in rows_of.values() for row in rows for name in row if name.endswith("_loss")]
     return {
-        name: LOSS_CAPTIONS.get(
-            name, f"Part of the loss called {name}, in nats. The parts add up to the total loss."
-        )
+        name: LOSS_CAPTIONS.get(name, f"The part of the loss called {name}, in nats.")
         for name in dict.fromkeys(names)
     }
 
