@@ -1,4 +1,4 @@
-"""Raw text to found, documents and sentences."""
+"""Raw text to chunks, documents and sentences."""
 
 import gzip
 import io
