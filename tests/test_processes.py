@@ -53,8 +53,8 @@ def finish(settings, *more):
 def two(corpus, tmp_path_factory):
     """An uninterrupted run in two processes, each with accumulation: 4 micro batches of 4 rows a step."""
     folder = tmp_path_factory.mktemp("two") / "run"
-    said = finish(run_settings(corpus, folder, global_batch_size=16, device="cpu"), "--nproc", "2")
-    assert "global step 12, loss" in said and "FLAGS" not in said
+    log = finish(run_settings(corpus, folder, global_batch_size=16, device="cpu"), "--nproc", "2")
+    assert "global step 12, loss" in log and "FLAGS" not in log
     return folder
 
 
@@ -164,7 +164,7 @@ def test_degrees_that_cannot_work(corpus, tmp_path, degrees, message):
 
 
 def stop_after(process, folder, step):
-    """SIGTERM once there is a checkpoint of `step`; the run must say how to resume, and end with 0."""
+    """SIGTERM once there is a checkpoint of `step`; the log must tell how to resume, and the exit code is 0."""
     wait_until(lambda: any(done >= step for done, _ in step_folders(folder)), process)
     process.send_signal(signal.SIGTERM)
     log = process.communicate(timeout=HANG_SECONDS)[1]
@@ -211,9 +211,9 @@ def test_a_killed_process_ends_all_with_one_line(corpus, tmp_path):
         if p.environ().get("PADDLE_TRAINER_ID") == "1" and str(slow_ernie.SCRIPT) in p.cmdline()
     )
     victim.kill()
-    said = process.communicate(timeout=HANG_SECONDS)[1]
+    log = process.communicate(timeout=HANG_SECONDS)[1]
     assert process.returncode == 2
-    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    errors = [line for line in log.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and "process 1 of this machine" in errors[0] and "SIGKILL" in errors[0]
     assert "workerlog.1" in errors[0] and not any(p.is_running() for p in family)
 
