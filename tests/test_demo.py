@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from process_helpers import HANG_SECONDS, start, wait_until
 
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.experiments.demo import pretraining
@@ -20,12 +20,10 @@ def finished(tmp_path_factory):
     """A small demo that is interrupted once in its pretraining and called again."""
     folder = tmp_path_factory.mktemp("demo") / "run"
     command = [sys.executable, "-m", "ernie_from_scratch", "demo", *SMALL, "--output_dir", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    while not (folder / "pretrain_char" / "metrics.jsonl").exists():
-        assert process.poll() is None, process.stdout.read()
-        time.sleep(0.05)
+    process = start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    wait_until((folder / "pretrain_char" / "metrics.jsonl").exists, process)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 130 and not (folder / "stages" / "pretrain.json").exists()
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

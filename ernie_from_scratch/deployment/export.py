@@ -24,6 +24,7 @@ from ernie_from_scratch.deployment.backends.base import Backend
 from ernie_from_scratch.deployment.backends.paddle_dynamic import PaddleBackend
 from ernie_from_scratch.deployment.backends.registry import EXPORT_FORMATS, load_backend
 from ernie_from_scratch.deployment.folders import EXPORT_FILE, find_task, read_config
+from ernie_from_scratch.deployment.settings import ExportSettings
 from ernie_from_scratch.deployment.tasks import Task, get_task
 from ernie_from_scratch.models.masks import additive_mask
 from ernie_from_scratch.text.tokenizers.auto import load_tokenizer
@@ -56,7 +57,7 @@ class GraphModel(paddle.nn.Layer):
 def export(
     model: str | Path,
     output: str | Path,
-    format: str = "paddle",
+    format: str = ExportSettings.format,
     task: str | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ernie_from_scratch.config import UserError
 from ernie_from_scratch.training.settings import TrainSettings
 from ernie_from_scratch.utils.files import atomic_write
 
-WAIT_SECONDS = 30  # a run that was told to stop finishes its step and saves
+WAIT_SECONDS = 30  # a run that received a stop signal finishes its step and saves
 POLL_SECONDS = 0.5
 
 
