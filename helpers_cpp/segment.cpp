@@ -29,78 +29,8 @@ bool is_digit(char32_t c) { return c >= U'0' && c <= U'9'; }
 
 }  // namespace
 
-Trie::Trie() : first_weights_(DIRECT, NAN), slots_(1 << 12), filter_((size_t{1} << FILTER_BITS) / 64) {}
-
-Trie::Slot& Trie::slot(uint64_t key) {
-    size_t i = index_of(key);
-    while (slots_[i].key != 0 && !slots_[i].has(key)) i = (i + 1) & (slots_.size() - 1);
-    return slots_[i];
-}
-
-void Trie::grow() {
-    std::vector<Slot> old(slots_.size() * 2);
-    old.swap(slots_);
-    --shift_;
-    for (const Slot& one : old)
-        if (one.key != 0) slot(one.key) = one;
-}
-
-Trie::Place Trie::next(uint32_t node, char32_t c) const {
-    const uint64_t key = key_of(node, c);
-    for (size_t i = index_of(key); slots_[i].key != 0; i = (i + 1) & (slots_.size() - 1))
-        if (slots_[i].has(key)) return {slots_[i].node(), slots_[i].children, weights_[slots_[i].weight]};
-    return {};
-}
-
-uint32_t Trie::make_child(uint32_t node, char32_t c) {
-    if ((used_ + 1) * 2 > slots_.size()) grow();
-    const uint64_t key = key_of(node, c);
-    Slot& one = slot(key);
-    if (one.key == 0) {
-        if (nodes_ >= 1u << NODE_BITS) throw py::value_error("too many words for one dictionary");
-        one.key = key | nodes_++;
-        ++used_;
-    }
-    return one.node();
-}
-
-uint32_t Trie::make_node(CodePointView text) {
-    uint32_t node = text[0] < DIRECT ? first_node(text[0]) : make_child(0, text[0]);
-    if (text.size() > 1) {
-        const uint64_t bit = filter_bit(text[0], text[1]);
-        filter_[bit >> 6] |= uint64_t{1} << (bit & 63);
-    }
-    for (size_t i = 1, parent = 0; i < text.size(); ++i) {
-        if (i > 1) slot(key_of(static_cast<uint32_t>(parent), text[i - 1])).children |= child_bit(text[i]);
-        parent = node;
-        node = make_child(node, text[i]);
-    }
-    return node;
-}
-
-uint32_t Trie::find(CodePointView text) const {
-    if (text.empty()) return 0;
-    uint32_t node = first_node(text[0]);
-    for (size_t i = 1; i < text.size() && node != 0; ++i) node = next(node, text[i]).node;
-    return node;
-}
-
-void Trie::set_weights(const std::vector<int64_t>& frequencies, double log_total) {
-    std::unordered_map<int64_t, uint32_t> numbers;
-    weights_.assign(1, NAN);
-    const auto number_of = [&](int64_t frequency) {
-        if (frequency <= 0) return uint32_t{0};
-        const auto [found, is_new] = numbers.try_emplace(frequency, static_cast<uint32_t>(weights_.size()));
-        if (is_new) weights_.push_back(std::log(static_cast<double>(frequency)) - log_total);
-        return found->second;
-    };
-    for (char32_t c = 0; c < DIRECT; ++c) first_weights_[c] = weights_[number_of(frequencies[first_node(c)])];
-    for (Slot& one : slots_)
-        if (one.key != 0) one.weight = number_of(frequencies[one.node()]);
-}
-
 Segmenter::Segmenter(const CodePoints& dictionary, HmmTables hmm)
-    : frequencies_(trie_.size(), NOTHING), hmm_(std::move(hmm)) {
+    : frequencies_(trie_.size(), NOT_A_PREFIX), hmm_(std::move(hmm)) {
     if (hmm_.emission.size() != HAN_COUNT) throw py::value_error("emission table of the wrong size");
     size_t line_start = 0, number = 0;
     while (line_start < dictionary.size()) {
@@ -112,10 +42,10 @@ Segmenter::Segmenter(const CodePoints& dictionary, HmmTables hmm)
         const size_t space = line.find(U' ');
         if (line.empty() || line == U"\r") continue;
         int64_t frequency = 0;
-        bool good = space != CodePointView::npos && space > 0 && space + 1 < line.size() && is_digit(line[space + 1]);
-        for (size_t i = space + 1; good && i < line.size() && is_digit(line[i]); ++i)
+        bool valid = space != CodePointView::npos && space > 0 && space + 1 < line.size() && is_digit(line[space + 1]);
+        for (size_t i = space + 1; valid && i < line.size() && is_digit(line[i]); ++i)
             frequency = frequency * 10 + static_cast<int64_t>(line[i] - U'0');
-        if (!good || frequency > (int64_t{1} << 52))
+        if (!valid || frequency > (int64_t{1} << 52))
             throw py::value_error("line " + std::to_string(number) + " is not: word frequency tag");
         insert(line.substr(0, space), frequency);
     }
@@ -124,32 +54,32 @@ Segmenter::Segmenter(const CodePoints& dictionary, HmmTables hmm)
 
 void Segmenter::insert(CodePointView word, int64_t frequency) {
     const uint32_t node = trie_.make_node(word);
-    frequencies_.resize(trie_.size(), BEGINNING);
+    frequencies_.resize(trie_.size(), PREFIX_ONLY);
     int64_t& first = frequencies_[trie_.find(word.substr(0, 1))];
-    first = std::max(first, BEGINNING);
+    first = std::max(first, PREFIX_ONLY);
     frequencies_[node] = frequency;
     total_ += frequency;
-    weighed_ = false;
+    has_weights_ = false;
 }
 
 void Segmenter::add_word(const CodePoints& word, int64_t frequency, int type) {
-    if (word.empty()) throw py::value_error("a word has at least one character");
+    if (word.empty()) throw py::value_error("a word needs at least one character");
     insert(word, frequency);
-    if (frequency == 0) forced_apart_.insert(word);
+    if (frequency == 0) always_split_.insert(word);
     if (type != 0) types_[word] = type;
 }
 
 std::optional<int64_t> Segmenter::frequency(CodePointView word) const {
     const uint32_t node = trie_.find(word);
-    if (node == 0 || frequencies_[node] == NOTHING) return std::nullopt;
+    if (node == 0 || frequencies_[node] == NOT_A_PREFIX) return std::nullopt;
     return std::max<int64_t>(frequencies_[node], 0);
 }
 
-bool Segmenter::is_word(CodePointView text, const Trie::Place* pairs) const {
-    Trie::Place place = pairs[0];
-    for (size_t i = 2; i < text.size() && place.node != 0; ++i)
-        place = Trie::may_go_on(place, text[i]) ? trie_.next(place.node, text[i]) : Trie::Place{};
-    return !std::isnan(place.weight);
+bool Segmenter::is_word(CodePointView text, const Trie::Entry* pairs) const {
+    Trie::Entry entry = pairs[0];
+    for (size_t i = 2; i < text.size() && entry.node != 0; ++i)
+        entry = Trie::may_continue(entry, text[i]) ? trie_.next(entry.node, text[i]) : Trie::Entry{};
+    return !std::isnan(entry.weight);
 }
 
 int Segmenter::type_of(CodePointView word) const {
@@ -157,32 +87,32 @@ int Segmenter::type_of(CodePointView word) const {
     return found == types_.end() ? 0 : found->second;
 }
 
-void Segmenter::weigh() {
+void Segmenter::compute_weights() {
     const double log_total = std::log(static_cast<double>(total_));
     trie_.set_weights(frequencies_, log_total);
     unknown_weight_ = 0.0 - log_total;
-    weighed_ = true;
+    has_weights_ = true;
 }
 
-// The places of all pairs of neighbours: first all are asked for, then all are read.
-void Segmenter::look_up(CodePointView text) {
+// The entries of all pairs of adjacent characters: first all are prefetched, then all are read.
+void Segmenter::look_up_pairs(CodePointView text) {
     const size_t n = text.size();
     if (pairs_.size() < n) pairs_.resize(n);
     for (size_t i = 0; i + 1 < n; ++i) {
-        const bool may = trie_.may_begin(text[i], text[i + 1]);
-        trie_.prefetch(Trie::direct_node(text[i]), text[i + 1], may);
-        pairs_[i].node = may;
+        const bool may_start = trie_.may_start(text[i], text[i + 1]);
+        trie_.prefetch(Trie::direct_node(text[i]), text[i + 1], may_start);
+        pairs_[i].node = may_start;
     }
     for (size_t i = 0; i + 1 < n; ++i) {
-        pairs_[i] = pairs_[i].node ? trie_.second(text[i], text[i + 1]) : Trie::Place{};
-        if (i + 2 < n && Trie::may_go_on(pairs_[i], text[i + 2])) trie_.prefetch(pairs_[i].node, text[i + 2]);
+        pairs_[i] = pairs_[i].node ? trie_.second(text[i], text[i + 1]) : Trie::Entry{};
+        if (i + 2 < n && Trie::may_continue(pairs_[i], text[i + 2])) trie_.prefetch(pairs_[i].node, text[i + 2]);
     }
     if (n > 0) pairs_[n - 1] = {};
 }
 
-// ends_[i] = where the word that starts at i ends on the most probable path; the longer word wins a tie.
-// `pairs` are the places of the block's neighbours.
-void Segmenter::find_best_path(CodePointView block, const Trie::Place* pairs) {
+// ends_[i] = the end of the word that starts at i on the most probable path; the longer word wins a tie.
+// `pairs` are the entries of the block's pairs of adjacent characters.
+void Segmenter::find_best_path(CodePointView block, const Trie::Entry* pairs) {
     const size_t n = block.size();
     if (ends_.size() < n) {
         scores_.resize(n + 1);
@@ -194,17 +124,17 @@ void Segmenter::find_best_path(CodePointView block, const Trie::Place* pairs) {
         size_t best_end = 0;
         const auto take_better = [&](double weight, size_t end) {
             const double score = weight + scores_[end];
-            if (score >= best) {  // never for the NAN of what is no word
+            if (score >= best) {  // false for the NAN of what is not a word
                 best = score;
                 best_end = end;
             }
         };
         take_better(trie_.first_weight(block[start]), start + 1);
         size_t end = start + 2;
-        for (Trie::Place place = pairs[start]; place.node != 0 && end <= n; ++end) {
-            take_better(place.weight, end);
-            if (end == n || !Trie::may_go_on(place, block[end])) break;
-            place = trie_.next(place.node, block[end]);
+        for (Trie::Entry entry = pairs[start]; entry.node != 0 && end <= n; ++end) {
+            take_better(entry.weight, end);
+            if (end == n || !Trie::may_continue(entry, block[end])) break;
+            entry = trie_.next(entry.node, block[end]);
         }
         if (best_end == 0) {
             best = unknown_weight_ + scores_[start + 1];
@@ -215,7 +145,7 @@ void Segmenter::find_best_path(CodePointView block, const Trie::Place* pairs) {
     }
 }
 
-void Segmenter::cut_block(CodePointView block, const Trie::Place* pairs, uint8_t* starts) {
+void Segmenter::cut_block(CodePointView block, const Trie::Entry* pairs, uint8_t* starts) {
     find_best_path(block, pairs);
     const size_t n = block.size();
     for (size_t start = 0; start < n;) {
@@ -231,7 +161,7 @@ void Segmenter::cut_block(CodePointView block, const Trie::Place* pairs, uint8_t
     }
 }
 
-void Segmenter::cut_block_without_hmm(CodePointView block, const Trie::Place* pairs, uint8_t* starts) {
+void Segmenter::cut_block_without_hmm(CodePointView block, const Trie::Entry* pairs, uint8_t* starts) {
     find_best_path(block, pairs);
     bool in_letters = false;
     for (size_t start = 0; start < block.size(); start = ends_[start]) {
@@ -241,7 +171,7 @@ void Segmenter::cut_block_without_hmm(CodePointView block, const Trie::Place* pa
     }
 }
 
-void Segmenter::cut_singles(CodePointView singles, const Trie::Place* pairs, uint8_t* starts) {
+void Segmenter::cut_singles(CodePointView singles, const Trie::Entry* pairs, uint8_t* starts) {
     const size_t n = singles.size();
     if (n <= 1 || is_word(singles, pairs)) {
         std::fill_n(starts, n, uint8_t{1});
@@ -269,7 +199,7 @@ void Segmenter::cut_singles(CodePointView singles, const Trie::Place* pairs, uin
 
 void Segmenter::viterbi(CodePointView text, uint8_t* starts) {
     const size_t n = text.size();
-    came_from_.resize(n);
+    backpointers_.resize(n);
     const std::array<double, 4>* emitted = &hmm_.emission[text[0] - FIRST_HAN];
     std::array<double, 4> scores, row;
     for (int state = B; state <= S; ++state) scores[state] = hmm_.start[state] + (*emitted)[state];
@@ -280,7 +210,7 @@ void Segmenter::viterbi(CodePointView text, uint8_t* starts) {
             const double from_low = scores[low] + hmm_.transition[low][state] + (*emitted)[state];
             const double from_high = scores[high] + hmm_.transition[high][state] + (*emitted)[state];
             row[state] = from_high >= from_low ? from_high : from_low;
-            came_from_[i][state] = from_high >= from_low ? high : low;
+            backpointers_[i][state] = from_high >= from_low ? high : low;
         }
         scores = row;
     }
@@ -289,19 +219,19 @@ void Segmenter::viterbi(CodePointView text, uint8_t* starts) {
     for (size_t i = n; i-- > 0;) {
         starts[i] = state == B || state == S || i == 0;
         if (starts[i]) {
-            if (!forced_apart_.empty() && forced_apart_.count(CodePoints(text.substr(i, end - i))))
+            if (!always_split_.empty() && always_split_.count(CodePoints(text.substr(i, end - i))))
                 std::fill_n(starts + i, end - i, uint8_t{1});
             end = i;
         }
-        if (i > 0) state = came_from_[i][state];
+        if (i > 0) state = backpointers_[i][state];
     }
 }
 
 void Segmenter::mark_starts(CodePointView text, uint8_t* starts, bool hmm) {
-    if (!weighed_) weigh();
+    if (!has_weights_) compute_weights();
     const size_t n = text.size();
     std::fill_n(starts, n, uint8_t{0});
-    look_up(text);
+    look_up_pairs(text);
     for (size_t i = 0; i < n;) {
         size_t end = i + 1;
         if (is_in_block(text[i])) {

@@ -16,14 +16,14 @@ namespace {
 constexpr size_t MAX_WORD_LENGTH = 100;
 constexpr size_t CACHE_SIZE = 500000;
 
-bool is_markable_han(char32_t c) { return c >= 0x4E00 && c <= 0x9FA5; }
+bool is_basic_han_character(char32_t c) { return c >= 0x4E00 && c <= 0x9FA5; }
 
 }  // namespace
 
 WordPiece::WordPiece(std::vector<CodePoints> vocabulary, CharacterTable characters)
     : texts_(std::move(vocabulary)), characters_(std::move(characters)) {
     if (characters_.kinds.size() != 0x110000) throw py::value_error("character table of the wrong size");
-    for (size_t i = 0; i < texts_.size(); ++i) ids_[texts_[i]] = static_cast<int32_t>(i);  // the last of equal ones
+    for (size_t i = 0; i < texts_.size(); ++i) ids_[texts_[i]] = static_cast<int32_t>(i);  // the last of duplicates
     unknown_ = -1;
     for (const char32_t* name : {U"[UNK]", U"[PAD]", U"[CLS]", U"[SEP]", U"[MASK]"}) {
         if (!ids_.count(name)) throw py::value_error("the vocabulary lacks a special token");
@@ -34,10 +34,10 @@ WordPiece::WordPiece(std::vector<CodePoints> vocabulary, CharacterTable characte
     for (const CodePoints& text : texts_) {
         if (text.size() == 1 && text[0] < 0x10000) single_ids_[text[0]] = ids_.at(text);
         longest_ = std::max(longest_, text.size());
-        const auto marked = ids_.find(U"##" + text);
-        going_on_.push_back(marked == ids_.end() ? -1 : marked->second);
-        has_han_.push_back(std::any_of(text.begin(), text.end(), is_markable_han));
-        is_markable_.push_back(text.size() == 1 && has_han_.back());
+        const auto continuation = ids_.find(U"##" + text);
+        continuations_.push_back(continuation == ids_.end() ? -1 : continuation->second);
+        has_han_.push_back(std::any_of(text.begin(), text.end(), is_basic_han_character));
+        is_basic_han_.push_back(text.size() == 1 && has_han_.back());
     }
 }
 
@@ -46,7 +46,7 @@ int32_t WordPiece::id_of(const CodePoints& token) const {
     return found == ids_.end() ? unknown_ : found->second;
 }
 
-// Length of the special token at text[i], 0 when there is none.
+// Length of the special token at text[i], 0 if there is none.
 size_t WordPiece::special_at(CodePointView text, size_t i, int32_t& id) const {
     for (const CodePoints& special : specials_)
         if (text.compare(i, special.size(), special) == 0) {
@@ -81,14 +81,14 @@ void WordPiece::add_character(char32_t c, uint32_t position, std::vector<Token>&
             close_run(out);
             break;
         case HAN:
-        case SINGLE:
+        case PUNCTUATION:
             close_run(out);
             add_single(c, position, out);
             break;
         case LETTER:
             run_.push_back({{c, LETTER, 0, false}, position});
             break;
-        case OTHER:
+        case EXPANDED:
             for (const CharacterPart& part : characters_.expansions.at(c)) {
                 if (part.kind == SPACE) {
                     close_run(out);
@@ -134,13 +134,13 @@ void WordPiece::order_and_strip() {
 }
 
 void WordPiece::add_word(const Letter* letters, size_t length, std::vector<Token>& out) {
-    const auto add = [&](int32_t id, size_t from, size_t count, bool goes_on) {
+    const auto add = [&](int32_t id, size_t from, size_t count, bool is_continuation) {
         uint32_t first = letters[from].position, last = first;
         for (size_t i = from + 1; i < from + count; ++i) {
             first = std::min(first, letters[i].position);
             last = std::max(last, letters[i].position);
         }
-        out.push_back({id, first, last + 1, goes_on});
+        out.push_back({id, first, last + 1, is_continuation});
     };
     if (length == 1) {
         const char32_t c = letters[0].part.c;
@@ -205,13 +205,13 @@ efs::WordPiece* make_wordpiece(const py::list& vocabulary, const Bytes& kinds,
     efs::CharacterTable table;
     table.kinds.assign(kinds.data(), kinds.data() + kinds.size());
     for (size_t c = 0; c < table.kinds.size(); ++c)
-        if (table.kinds[c] > efs::OTHER || (table.kinds[c] == efs::OTHER && !expansions.count(static_cast<uint32_t>(c))))
+        if (table.kinds[c] > efs::EXPANDED || (table.kinds[c] == efs::EXPANDED && !expansions.count(static_cast<uint32_t>(c))))
             throw py::value_error("a character has no class or no expansion");
     for (const auto& [c, parts] : expansions)
         for (const auto& [part, kind, combining, nonspacing] : parts)
             table.expansions[c].push_back({part, static_cast<efs::CharacterClass>(kind),
                                            static_cast<uint8_t>(combining), nonspacing});
-    for (const auto& [c, parts] : expansions) table.expansions[c];  // also those that become nothing
+    for (const auto& [c, parts] : expansions) table.expansions[c];  // also the empty ones
     return new efs::WordPiece(std::move(tokens), std::move(table));
 }
 

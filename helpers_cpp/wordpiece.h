@@ -1,5 +1,5 @@
 // Text -> tokens: BERT's basic tokenization and WordPiece, with offsets.
-// The same tokens as ernie_from_scratch/text/tokenizers/wordpiece.py, ErnieTokenizer.pieces.
+// Equal to those of ernie_from_scratch/text/tokenizers/wordpiece.py, ErnieTokenizer.pieces.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,10 @@
 
 namespace efs {
 
-enum CharacterClass : uint8_t { DROPPED, SPACE, HAN, SINGLE, LETTER, OTHER };  // OTHER = look it up in the expansions
+// Classes of basic.py, and EXPANDED for characters with an expansion (native_encoding.py).
+enum CharacterClass : uint8_t { DROPPED, SPACE, HAN, PUNCTUATION, LETTER, EXPANDED };
 
-struct CharacterPart {  // of what a character becomes in lower case and canonical decomposition
+struct CharacterPart {  // one character of the lower case and canonical decomposition of another
     char32_t c;
     CharacterClass kind;
     uint8_t combining_class;
@@ -27,22 +28,22 @@ struct CharacterTable {
 struct Token {
     int32_t id;
     uint32_t start;  // first character of the text
-    uint32_t end;    // character after the last
-    bool goes_on;    // a ## piece of the token before
+    uint32_t end;    // one past the last character
+    bool is_continuation;  // continues the word of the previous token: a ## form
 };
 
 class WordPiece {
 public:
     WordPiece(std::vector<CodePoints> vocabulary, CharacterTable characters);
 
-    // With `specials`, [MASK] and the like in the text are tokens.
+    // With `specials`, special tokens such as [MASK] in the text are kept.
     void tokenize(CodePointView text, bool specials, std::vector<Token>& out);
 
     int32_t size() const { return static_cast<int32_t>(texts_.size()); }
     const CodePoints& text_of(int32_t id) const { return texts_[id]; }
-    bool has_han(int32_t id) const { return has_han_[id]; }           // a character of U+4E00 to U+9FA5
-    int32_t going_on(int32_t id) const { return going_on_[id]; }      // id of "##token", -1 when there is none
-    bool is_markable(int32_t id) const { return is_markable_[id]; }   // one Han character of U+4E00 to U+9FA5
+    bool has_han(int32_t id) const { return has_han_[id]; }            // contains one of U+4E00 to U+9FA5
+    bool is_basic_han(int32_t id) const { return is_basic_han_[id]; }  // is one of U+4E00 to U+9FA5
+    int32_t continuation_of(int32_t id) const { return continuations_[id]; }  // id of "##token", -1 if none
 
 private:
     struct Letter {
@@ -65,8 +66,8 @@ private:
     std::vector<CodePoints> texts_;
     std::unordered_map<CodePoints, int32_t> ids_;
     std::vector<int32_t> single_ids_;  // of one-character tokens, by character; [0x10000]
-    std::vector<int32_t> going_on_;
-    std::vector<uint8_t> has_han_, is_markable_;
+    std::vector<int32_t> continuations_;
+    std::vector<uint8_t> has_han_, is_basic_han_;
     std::vector<CodePoints> specials_;
     CharacterTable characters_;
     int32_t unknown_;

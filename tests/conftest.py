@@ -7,7 +7,18 @@ import pytest
 
 import ernie_from_scratch  # noqa: F401
 
+# isort: split
+import process_helpers
+
 ROOT = Path(__file__).resolve().parents[1]
+
+process_helpers.set_default_signals()
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left():
+    yield
+    process_helpers.kill_started()
 
 
 @pytest.fixture(scope="session")

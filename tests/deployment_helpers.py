@@ -96,6 +96,6 @@ def same_weights(one, other):
 def figures_of(folder):
     """The rows of metrics.jsonl without the values that depend on time."""
     return [
-        {k: v for k, v in row.items() if "per_second" not in k and k != "tokens"}
+        {k: v for k, v in row.items() if "per_second" not in k and k != "mfu"}
         for row in read_metrics(folder / "metrics.jsonl")
     ]

@@ -13,9 +13,15 @@ from ernie_from_scratch.dataset.masking import MaskingRules
 from ernie_from_scratch.dataset.pretraining_data import PretrainingData
 from ernie_from_scratch.dataset.samples import SampleRules
 from ernie_from_scratch.dataset.settings import LEVELS, DataSettings
+from ernie_from_scratch.deployment.export import export
+from ernie_from_scratch.deployment.pipelines import pipeline
+from ernie_from_scratch.deployment.server.app import serve
+from ernie_from_scratch.deployment.settings import ExportSettings, PredictSettings, ServeSettings
 from ernie_from_scratch.finetuning import tasks
 from ernie_from_scratch.finetuning.evaluation import evaluate
 from ernie_from_scratch.finetuning.settings import TASK_NAMES, EvaluateSettings, FinetuneSettings
+from ernie_from_scratch.planner.counts import full_batch_flops
+from ernie_from_scratch.planner.job import Job
 from ernie_from_scratch.text.corpus.encoding import PythonEncoder
 from ernie_from_scratch.text.corpus.native_encoding import NativeEncoder
 from ernie_from_scratch.text.corpus.reading import read_documents, read_texts
@@ -358,6 +364,11 @@ OTHER_NAMES = {"splitter": "split_sentences", "name": "segmenter"}
         (read_texts, EncodingSettings),
         (build_vocabulary, VocabularySettings),
         (evaluate, EvaluateSettings),
+        (pipeline, PredictSettings),
+        (serve, ServeSettings),
+        (export, ExportSettings),
+        (Job, DataSettings),
+        (full_batch_flops, DataSettings),
     ],
 )
 def test_functions_take_their_defaults_from_the_settings(function, settings_class):
@@ -369,7 +380,7 @@ def test_functions_take_their_defaults_from_the_settings(function, settings_clas
             assert value == known[name], name
             assert not literal or value is None, f"{name}={value!r} is typed again"
             compared += 1
-    assert compared >= 2 or function is make_segmenter
+    assert compared
 
 
 def test_blocks_of_the_notebooks_agree_with_the_settings():

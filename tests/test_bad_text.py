@@ -78,13 +78,13 @@ def test_broken_utf_8_is_placed(place, capsys):
     text = TEXT.encode()
     write(place, text + b"\n\n" + text[:39] + b"\xff" + text[39:])
     message = fail(place, capsys)
-    assert "broken UTF-8" in message and f"byte {len(text) + 41}" in message
+    assert "invalid UTF-8" in message and f"byte {len(text) + 41}" in message
     assert f"line {text.count(10) + 3}" in message
 
 
 def test_utf_8_cut_in_a_character(place, capsys):
     write(place, TEXT.strip().encode()[:-1])
-    assert "broken UTF-8" in fail(place, capsys)
+    assert "invalid UTF-8" in fail(place, capsys)
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.99])
@@ -124,7 +124,7 @@ def test_jsonl_lines_are_placed(place, capsys, line, message):
 
 
 def test_row_too_long(place, capsys, monkeypatch):
-    monkeypatch.setattr("ernie_from_scratch.text.corpus.reading.LONGEST_ROW", 5000)
+    monkeypatch.setattr("ernie_from_scratch.text.corpus.chunks.MAX_ROW_BYTES", 5000)
     rows = '{"text": "一二三四五六七八九十"}\n{"text": "' + "长" * (4 << 20) + '"}\n'
     write(place, rows.encode(), "bad.jsonl")
     assert "row too long: " in (said := fail(place, capsys, input="bad.jsonl")) and " line 2 " in said
@@ -139,7 +139,7 @@ def test_frequency_too_high(place, capsys):
 def test_a_folder_with_the_name_of_the_work_folder_stays(place, capsys):
     (place / "new.parts").mkdir()
     write(place, TEXT.encode(), "new.parts/mine.txt")
-    assert "in the way: " in fail(place, capsys, input="new.parts", output="new")
+    assert "folder exists: " in fail(place, capsys, input="new.parts", output="new")
     assert (place / "new.parts" / "mine.txt").read_bytes() == TEXT.encode()
 
 
@@ -239,7 +239,7 @@ def test_full_disk(place, capsys):
             "--vocab",
             str(place / "vocab.txt"),
         ]
-        assert main(["prepare", *arguments, "--workers", "1"]) == 0  # room was made: it goes on
+        assert main(["prepare", *arguments, "--workers", "1"]) == 0  # the disk has space again: it resumes
         open_prepared(small / "out", verify=True)
     finally:
         subprocess.run(["umount", str(small)], check=True)

@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+from process_helpers import HANG_SECONDS
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.deployment.server.batcher import DynamicBatcher, Overloaded
@@ -16,7 +17,7 @@ def batched(scenario, predict, **settings):
         batcher = DynamicBatcher(predict, **settings)
         await batcher.start()
         try:
-            return await asyncio.wait_for(scenario(batcher), 20)
+            return await asyncio.wait_for(scenario(batcher), HANG_SECONDS)
         finally:
             await batcher.stop()
 
@@ -28,7 +29,7 @@ def test_queued_requests_share_a_batch():
 
     def predict(inputs, options):
         calls.append((len(inputs), options["k"]))
-        gate.wait(10)
+        gate.wait(HANG_SECONDS)
         return [x * 10 for x in inputs]
 
     async def scenario(batcher):
@@ -36,7 +37,8 @@ def test_queued_requests_share_a_batch():
         while not calls:
             await asyncio.sleep(0.001)
         rest = [asyncio.create_task(batcher.submit([i, -i], {"k": 1 + (i == 3)})) for i in range(1, 6)]
-        await asyncio.sleep(0.01)
+        while batcher.pending < 6:
+            await asyncio.sleep(0.001)
         gate.set()
         return await asyncio.gather(first, *rest)
 
@@ -50,14 +52,15 @@ def test_an_invalid_request_does_not_affect_others():
     gate = threading.Event()
 
     def predict(inputs, options):
-        gate.wait(10)
+        gate.wait(HANG_SECONDS)
         if "bad" in inputs:
             raise UserError("bad: here; fix it")
         return [text.upper() for text in inputs]
 
     async def scenario(batcher):
         tasks = [asyncio.create_task(batcher.submit([text], {})) for text in ("a", "b", "bad", "c")]
-        await asyncio.sleep(0.05)
+        while batcher.pending < 4:
+            await asyncio.sleep(0.001)
         gate.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -82,7 +85,7 @@ def test_requests_beyond_the_queue_limit_are_rejected():
 
     def predict(inputs, options):
         started.set()
-        gate.wait(10)
+        gate.wait(HANG_SECONDS)
         return inputs
 
     async def scenario(batcher):
@@ -104,7 +107,7 @@ def test_requests_of_disconnected_clients_are_dropped():
 
     def predict(inputs, options):
         calls.append(list(inputs))
-        gate.wait(10)
+        gate.wait(HANG_SECONDS)
         return inputs
 
     async def scenario(batcher):
@@ -113,7 +116,8 @@ def test_requests_of_disconnected_clients_are_dropped():
             await asyncio.sleep(0.001)
         gone = asyncio.create_task(batcher.submit(["gone"], {}))
         stays = asyncio.create_task(batcher.submit(["stays"], {}))
-        await asyncio.sleep(0.01)
+        while batcher.pending < 3:
+            await asyncio.sleep(0.001)
         gone.cancel()
         gate.set()
         return await first, await stays

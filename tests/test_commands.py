@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from process_helpers import HANG_SECONDS, start
 
 from ernie_from_scratch.commands import main as frame
 from ernie_from_scratch.config import UserError
@@ -179,15 +180,15 @@ frame.load = lambda name: Module
 sys.exit(frame.main(["print"]))
 """
 PRINTER = PROGRAM.replace("BODY", 'print("哈尔滨\\n" * 100_000)')
-SLEEPER = PROGRAM.replace("BODY", '(print("ready", flush=True), __import__("time").sleep(60))')
+SLEEPER = PROGRAM.replace("BODY", '(print("ready", flush=True), __import__("time").sleep(3600))')
 
 
 def test_reader_that_leaves_is_no_error():
     """`ernie ... | head -1`"""
-    child = subprocess.Popen([sys.executable, "-c", PRINTER], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = start([sys.executable, "-c", PRINTER], stdout=subprocess.PIPE, text=False)
     assert child.stdout.readline().decode().strip() == "哈尔滨"
     child.stdout.close()
-    assert child.stderr.read() == b"" and child.wait(30) == 141
+    assert child.stderr.read() == b"" and child.wait(HANG_SECONDS) == 141
 
 
 def test_chinese_on_an_ascii_terminal_does_not_crash():
@@ -197,10 +198,10 @@ def test_chinese_on_an_ascii_terminal_does_not_crash():
 
 
 def test_ctrl_c_in_a_real_process():
-    child = subprocess.Popen([sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = start([sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE, text=False)
     assert child.stdout.readline() == b"ready\n"
     child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=30)
+    _, err = child.communicate(timeout=HANG_SECONDS)
     assert child.returncode == 130 and err == b"interrupted\n"
 
 

@@ -1,4 +1,4 @@
-"""Raw text to pieces, documents and sentences."""
+"""Raw text to chunks, documents and sentences."""
 
 import gzip
 import io
@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from text_helpers import PARAGRAPHS, write_jsonl
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.corpus import reading as corpus
+from ernie_from_scratch.text.corpus import chunks
+from ernie_from_scratch.text.corpus.chunks import read_chunks
 from ernie_from_scratch.text.corpus.reading import (
     Sentence,
-    parse_piece,
+    parse_chunk,
     read_documents,
-    read_pieces,
     read_texts,
 )
 from ernie_from_scratch.text.corpus.sentences import split_sentences
@@ -100,47 +100,47 @@ def test_byte_order_mark_is_no_text(tmp_path):
     assert list(read_texts(tmp_path / "a.txt")) == ["字"]
 
 
-@pytest.mark.parametrize("piece_bytes", [1, 7, 64, 333, 1 << 20])
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 64, 333, 1 << 20])
 @pytest.mark.parametrize("format", ["txt", "jsonl"])
-def test_pieces_hold_whole_documents_whatever_their_size(tmp_path, piece_bytes, format):
+def test_chunks_hold_complete_documents_for_any_chunk_size(tmp_path, chunk_bytes, format):
     documents = [paragraph * n for n, paragraph in enumerate(PARAGRAPHS * 4, start=1)]
     path = tmp_path / f"a.{format}"
     if format == "txt":
         path.write_text("\n \n".join(documents) + "\n", encoding="utf-8")
     else:
         write_jsonl(path, [{"text": document} for document in documents])
-    pieces = list(read_pieces(path, piece_bytes=piece_bytes))
-    assert b"".join(piece.data for piece in pieces) == path.read_bytes()
-    assert [d.text.strip() for piece in pieces for d in parse_piece(piece)] == documents
+    found = list(read_chunks(path, chunk_bytes=chunk_bytes))
+    assert b"".join(chunk.data for chunk in found) == path.read_bytes()
+    assert [d.text.strip() for chunk in found for d in parse_chunk(chunk)] == documents
     line = 1
-    for piece in pieces:
-        assert piece.first_line == line
-        line += piece.data.count(b"\n")
+    for chunk in found:
+        assert chunk.first_line == line
+        line += chunk.data.count(b"\n")
 
 
-def test_a_document_too_long_for_memory_is_cut_at_a_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus, "LONGEST_DOCUMENT", 1000)
+def test_a_document_too_long_for_memory_is_split_at_a_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(chunks, "MAX_DOCUMENT_BYTES", 1000)
     line = "没有空行的长文。\n"
     (tmp_path / "a.txt").write_text(line * 500, encoding="utf-8")
-    pieces = list(read_pieces(tmp_path / "a.txt", piece_bytes=100))
-    assert len(pieces) > 5 and all(piece.cut_document for piece in pieces[:-1])
-    assert max(len(piece.data) for piece in pieces) <= 1200
-    assert b"".join(piece.data for piece in pieces).decode() == line * 500
+    found = list(read_chunks(tmp_path / "a.txt", chunk_bytes=100))
+    assert len(found) > 5 and all(chunk.cut_document for chunk in found[:-1])
+    assert max(len(chunk.data) for chunk in found) <= 1200
+    assert b"".join(chunk.data for chunk in found).decode() == line * 500
     (tmp_path / "b.txt").write_text("字" * 2000, encoding="utf-8")
-    texts = [d.text for piece in read_pieces(tmp_path / "b.txt", piece_bytes=100) for d in parse_piece(piece)]
+    texts = [d.text for chunk in read_chunks(tmp_path / "b.txt", chunk_bytes=100) for d in parse_chunk(chunk)]
     assert len(texts) > 1 and "".join(texts) == "字" * 2000
 
 
 def test_memory_of_reading_is_bounded(tmp_path):
-    """Pieces come one by one: the first is there before the file is read to its end."""
+    """Chunks are streamed: the first comes before the file has been read to its end."""
     path = tmp_path / "a.txt"
     path.write_text("\n\n".join(PARAGRAPHS * 2000), encoding="utf-8")
     read = []
-    pieces = read_pieces(path, piece_bytes=1 << 14, on_read=read.append)
-    next(pieces)
+    found = read_chunks(path, chunk_bytes=1 << 14, on_read=read.append)
+    next(found)
     assert 0 < sum(read) < path.stat().st_size
 
 
 def test_unknown_format():
     with pytest.raises(UserError, match="unknown format: csv; known: auto, txt, jsonl"):
-        list(read_pieces("-", "csv"))
+        list(read_chunks("-", "csv"))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from text_helpers import PARAGRAPHS, both_encode_alike, marked_texts, small_vocabulary, texts, without_cpp
 
 from ernie_from_scratch import native
-from ernie_from_scratch.text.corpus.encoding import PythonEncoder, cut_points, marks_by_set
+from ernie_from_scratch.text.corpus.encoding import PythonEncoder, paddlenlp_continuations, split_points
 from ernie_from_scratch.text.corpus.native_encoding import NativeEncoder, builtin_segmenter
 from ernie_from_scratch.text.corpus.spans import (
     ENTITY_START,
@@ -88,7 +88,7 @@ def test_of_entities_that_overlap_the_longer_wins():
     assert entity_runs(bits) == [(0, 4, "ORG")]
 
 
-def test_a_phrase_that_would_cut_an_entity_is_left_out():
+def test_a_phrase_that_would_split_an_entity_is_ignored():
     tokens, bits = encode("北京大学|的|学生", [(0, 4, "ORG"), (2, 7, "PHRASE")])
     assert joined(tokens, phrase_runs(bits)) == ["北京大学", "的", "学生"]
 
@@ -135,18 +135,18 @@ def test_invariants(marked):
     assert ((types[changed] == 0) | (bits[changed] & ENTITY_START > 0)).all()
 
 
-def test_long_sentences_are_cut_between_words_and_outside_of_entities():
+def test_long_sentences_are_split_between_words_and_outside_entities():
     bits = np.full(30, WORD_START | PHRASE_START, np.uint8)
-    assert cut_points(bits, 30) == [0, 30]
-    assert cut_points(bits, 12) == [0, 12, 24, 30]
+    assert split_points(bits, 30) == [0, 30]
+    assert split_points(bits, 12) == [0, 12, 24, 30]
     bits[11:14] &= 0xFF ^ PHRASE_START
-    assert cut_points(bits, 12) == [0, 10, 22, 30]
+    assert split_points(bits, 12) == [0, 10, 22, 30]
     bits[:] = 0
-    assert cut_points(bits, 12) == [0, 12, 24, 30]
+    assert split_points(bits, 12) == [0, 12, 24, 30]
     bits[9] = WORD_START
-    assert cut_points(bits, 12) == [0, 9, 21, 30]
+    assert split_points(bits, 12) == [0, 9, 21, 30]
     bits[8:11] = 1 << TYPE_SHIFT | WORD_START
-    assert cut_points(bits, 12) == [0, 12, 24, 30]
+    assert split_points(bits, 12) == [0, 12, 24, 30]
 
 
 # PaddleNLP's rule
@@ -173,7 +173,7 @@ def test_set_rule_equals_its_description(text, cuts):
     tokens = ErnieTokenizer(small_vocabulary()).tokenize(text)
     edges = sorted({0, len(text), *(c for c in cuts if c < len(text))})
     words = [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
-    marked = marks_by_set(tokens, words)
+    marked = paddlenlp_continuations(tokens, words)
     expected = paddlenlp_marks(tokens, words)
     assert [f"##{t}" if m else t for t, m in zip(tokens, marked, strict=True)] == expected
 

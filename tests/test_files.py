@@ -55,7 +55,7 @@ def test_atomic_write_says_what_is_in_the_way(tmp_path):
 
 def test_cannot_write_is_one_line():
     message = str(cannot_write("x", OSError(28, "No space left on device")))
-    assert message == "cannot write: x (no space left on device); choose another place or make room"
+    assert message == "cannot write: x (no space left on device); choose another location or free disk space"
 
 
 def test_sha256_file(tmp_path):

@@ -36,6 +36,22 @@ def test_it_learns_and_says_so(finetuned):
     assert not (folder / "checkpoints").exists()
 
 
+def test_its_curves_are_those_of_metrics_jsonl(finetuned):
+    from visualdl import LogReader
+
+    folder, _ = finetuned
+    reader = LogReader(file_path=str(next((folder / "visualdl").glob("vdlrecords*.log"))))
+    rows = read_metrics(folder / "metrics.jsonl")
+    for part, chosen in (
+        ("train", [r for r in rows if "eval" not in r]),
+        ("dev", [r for r in rows if "eval" in r]),
+    ):
+        points = reader.get_data("scalar", f"{part}/loss")
+        assert [point.id for point in points] == [row["step"] for row in chosen]
+        assert [point.value for point in points] == pytest.approx([row["loss"] for row in chosen], rel=1e-6)
+    assert json.loads((folder / "environment.json").read_text())["processes"] == 1
+
+
 def test_the_output_is_a_model_folder_with_label_names(finetuned, review_task):
     folder, results = finetuned
     assert ErnieConfig.from_file(folder).id2label == {0: "bad", 1: "good"}

@@ -1,21 +1,24 @@
 """Fine-tuning that is killed, stopped or called wrongly: it resumes bit for bit, or ends in one line."""
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import paddle
 import pytest
+import slow_ernie
 from deployment_helpers import figures_of, run_settings, same_weights, write_text
+from process_helpers import HANG_SECONDS, start, wait_until
 
 from ernie_from_scratch.commands.main import main
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.finetuning import finetune as finetuning
-from ernie_from_scratch.finetuning.finetune import BestModelEvaluator, finetune
-from ernie_from_scratch.training import checkpoint
+from ernie_from_scratch.finetuning.finetune import CHECKPOINTS, BestModelEvaluator, finetune
+from ernie_from_scratch.training import checkpoint, run_folder, trainer
+from ernie_from_scratch.training.checkpoint import newest_checkpoint, step_folders
 from ernie_from_scratch.training.trainer import Trainer
 
 OWNERS = {
@@ -41,9 +44,16 @@ class Killed(BaseException):
         ("write_results", 0),
     ],
 )
-def test_killed_anywhere_it_resumes_bit_for_bit(review_task, finetuned, tmp_path, monkeypatch, where, after):
-    folder, calls = tmp_path / "run", [0]
-    original = getattr(OWNERS[where], where)
+def test_killed_anywhere_it_resumes_bit_for_bit(review_task, finetuned, tmp_path, where, after):
+    chosen = run_settings(review_task, tmp_path / "run", test=str(review_task / "test.tsv"))
+    kill(chosen, where, after)
+    paddle.seed(999)  # what the process drew meanwhile must not matter
+    assert_same_run(tmp_path / "run", finetune(chosen, quiet=True), finetuned)
+
+
+def kill(settings, where, after):
+    """Run until the function `where` of OWNERS has been called `after` times, and is called again."""
+    calls, original = [0], getattr(OWNERS[where], where)
 
     def dying(*args, **kwargs):
         if calls[0] == after:
@@ -51,15 +61,69 @@ def test_killed_anywhere_it_resumes_bit_for_bit(review_task, finetuned, tmp_path
         calls[0] += 1
         return original(*args, **kwargs)
 
-    chosen = run_settings(review_task, folder, test=str(review_task / "test.tsv"))
-    with monkeypatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr(OWNERS[where], where, dying)
         with pytest.raises(Killed):
-            finetune(chosen, quiet=True)
-    paddle.seed(999)  # what the process drew meanwhile must not matter
-    results = finetune(chosen, quiet=True)
+            finetune(settings, quiet=True)
+
+
+def assert_same_run(folder, results, finetuned):
     assert same_weights(folder, finetuned[0]) and figures_of(folder) == figures_of(finetuned[0])
     assert {**results, "model": ""} == {**finetuned[1], "model": "", "test_file": results["test_file"]}
+
+
+def test_resumed_in_the_middle_of_an_epoch_bit_for_bit(review_task, finetuned, tmp_path, capfd):
+    """Dropout on; an epoch has 15 steps."""
+    values = dict(test=str(review_task / "test.tsv"), checkpoint_steps=3)
+    chosen = run_settings(review_task, tmp_path / "run", **values)
+    for after, resumed in (
+        (8, 6),
+        (2, None),
+        (15, 21),
+    ):  # steps of each attempt, and where the next one resumes
+        kill(chosen, "_step", after)
+        paddle.seed(999)
+        newest = newest_checkpoint(tmp_path / "run" / CHECKPOINTS)
+        assert newest.name == f"model_{resumed}"
+    capfd.readouterr()
+    results = finetune(chosen)
+    assert "run from step 21" in capfd.readouterr().err
+    assert_same_run(tmp_path / "run", results, finetuned)
+
+
+def test_keep_and_save_steps(review_task, tmp_path):
+    chosen = run_settings(review_task, tmp_path / "run", checkpoint_steps=1, keep=3, save_steps=4)
+    kill(chosen, "_step", 10)
+    assert [step for step, _ in step_folders(tmp_path / "run" / CHECKPOINTS)] == [10, 9, 8, 4]
+    finetune(chosen, quiet=True)
+    assert not (tmp_path / "run" / CHECKPOINTS).exists()  # a finished run needs none
+
+
+def test_a_second_run_in_the_same_folder_waits_and_gives_up(review_task, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run_folder, "WAIT_SECONDS", 1)
+    settings = run_settings(review_task, tmp_path / "run", num_train_epochs=1)
+    with run_folder.locked_run_folder(run_folder.make_run_folder(settings)):
+        with pytest.raises(UserError, match=f"process {os.getpid()} trains in .*another --output_dir"):
+            finetune(settings)
+    assert "waiting up to 1 s" in capsys.readouterr().err
+    assert finetune(settings, quiet=True)["best_epoch"] == 1
+
+
+def test_a_run_that_waited_for_one_that_finished_does_not_begin_again(review_task, tmp_path, monkeypatch):
+    """The other run writes its results while this one waits for the folder."""
+    settings, real, expected = run_settings(review_task, tmp_path / "run"), run_folder.locked_run_folder, []
+
+    @contextlib.contextmanager
+    def wait(folder, log):
+        with monkeypatch.context() as patched:
+            patched.setattr(trainer, "locked_run_folder", real)
+            expected.append(finetune(settings, quiet=True))
+        with real(folder, log):
+            yield
+
+    monkeypatch.setattr(trainer, "locked_run_folder", wait)
+    assert [finetune(settings, quiet=True)] == expected
+    assert len([row for row in figures_of(tmp_path / "run") if row.get("eval") == "dev"]) == 3
 
 
 @pytest.mark.parallel
@@ -70,18 +134,15 @@ def test_sigterm_stops_and_the_same_command_resumes(review_task, finetuned, tmp_
         for n, v in run_settings(review_task, folder).to_dict().items()
         if v is not None and n not in ("task", "device")
     ]
-    command = [sys.executable, "-m", "ernie_from_scratch", "finetune", *flags]
+    command = [sys.executable, str(slow_ernie.SCRIPT), "finetune", *flags]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    deadline = time.time() + 120
-    while time.time() < deadline and run.poll() is None:
-        if (folder / "metrics.jsonl").exists() and (folder / "metrics.jsonl").stat().st_size > 0:
-            break
-        time.sleep(0.01)
+    run, metrics = start(command, env=environment), folder / "metrics.jsonl"
+    wait_until(lambda: metrics.exists() and metrics.stat().st_size > 0, run)
     run.send_signal(signal.SIGTERM)
-    _, error = run.communicate(timeout=120)
+    _, error = run.communicate(timeout=HANG_SECONDS)
     assert run.returncode == 130 and "the same command resumes" in error
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    command[1:2] = ["-m", "ernie_from_scratch"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=HANG_SECONDS)
     assert done.returncode == 0 and "resuming" in done.stderr and "best epoch" in done.stdout
     assert [row["step"] for row in figures_of(folder)] == [row["step"] for row in figures_of(finetuned[0])]
 
@@ -101,7 +162,7 @@ def test_other_settings_or_data_are_refused(review_task, tmp_path, monkeypatch):
 
 
 def bad_calls(review_task, tmp_path):
-    """name -> (flags, what the error must say)"""
+    """name -> (flags, what the error must contain)"""
     no_weights = tmp_path / "no_weights"
     no_weights.mkdir()
     for name in ("config.json", "vocab.txt"):

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from process_helpers import wait_until
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.dataset.loader import BatchLoader
@@ -39,7 +40,7 @@ def test_batches_come_in_order(num_workers):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_resuming_on_another_number_of_ranks_goes_on_where_it_stopped(num_workers):
+def test_a_run_resumes_on_another_number_of_ranks(num_workers):
     with BatchLoader(Numbers(), 8, num_workers=num_workers) as loader:
         seen = taken(loader, 5)
         position = loader.next_sample
@@ -63,21 +64,18 @@ def test_it_works_ahead_but_not_far():
     split = Numbers()
     with BatchLoader(split, 4, num_workers=2) as loader:
         next(loader)
-        deadline = time.monotonic() + 5
-        while len(split.asked) < 4 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.05)
+        wait_until(lambda: len(split.asked) >= 4)
+        time.sleep(0.05)  # it would go further in this time
         assert sorted(split.asked) == [0, 4, 8, 12]
 
 
 @pytest.mark.parametrize("num_workers", [0, 1, 3])
 def test_a_failing_worker_raises_in_the_consumer(num_workers):
     with BatchLoader(Numbers(fails_at=21), 4, num_workers=num_workers) as loader:
-        start = time.monotonic()
         with pytest.raises(UserError, match="sample 21 is broken"):
             for _ in range(10):
                 next(loader)
-        assert loader.next_sample <= 20 and time.monotonic() - start < 2
+        assert loader.next_sample <= 20
 
 
 def test_close_ends_threads_and_iteration():

@@ -2,9 +2,9 @@
 
 import shutil
 import subprocess
-import time
 
 import pytest
+from process_helpers import HANG_SECONDS, start, wait_until
 from small_corpus import make_corpus, run_settings
 from test_processes import command, finish
 from test_trainer import outcome
@@ -62,22 +62,20 @@ def test_two_machines_lose_each_other_and_resume(two_hosts, tmp_path):
                 str(number),
             ]
             line = [*two_hosts(number)[0], *command(run_settings(corpus, folder, **values), *flags)]
-            processes.append(subprocess.Popen(line, stderr=subprocess.PIPE, text=True))
+            processes.append(start(line))
         return processes
 
     processes = start_both()
-    while not (folders[0] / "model_40").exists():
-        assert processes[0].poll() is None, processes[0].stderr.read()
-        time.sleep(0.05)
+    wait_until((folders[0] / "model_40").exists, processes[0])
     cable = two_hosts(0)[1]
     subprocess.run([*cable, "down"], check=True)
     for process in processes:
-        said = process.communicate(timeout=90)[1].splitlines()
-        errors = [line for line in said if line.startswith("error: ") and "of this machine failed" in line]
-        assert process.returncode == 2 and len(errors) == 1 and "lost the connection" in errors[0], said
+        log = process.communicate(timeout=HANG_SECONDS)[1].splitlines()
+        errors = [line for line in log if line.startswith("error: ") and "of this machine failed" in line]
+        assert process.returncode == 2 and len(errors) == 1 and "lost the connection" in errors[0], log
     subprocess.run([*cable, "up"], check=True)
     for process in start_both():
-        assert "resuming" in process.communicate(timeout=120)[1] and process.returncode == 0
+        assert "resuming" in process.communicate(timeout=HANG_SECONDS)[1] and process.returncode == 0
     finish(run_settings(corpus, tmp_path / "straight", **values), "--nproc", "2")
     assert outcome(folders[0]) == outcome(folders[1]) == outcome(tmp_path / "straight")
 

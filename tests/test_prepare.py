@@ -9,7 +9,7 @@ import pytest
 from text_helpers import PARAGRAPHS, TEXT, prepared_bytes, small_vocabulary, without_cpp, write_jsonl
 
 from ernie_from_scratch import native
-from ernie_from_scratch.text.corpus import part_files as parts
+from ernie_from_scratch.text.corpus import part_files
 from ernie_from_scratch.text.corpus.prepare import prepare, summary
 from ernie_from_scratch.text.corpus.prepared import open_prepared
 from ernie_from_scratch.text.corpus.spans import entity_runs, phrase_runs, word_runs
@@ -52,7 +52,7 @@ def test_known_boundaries_reach_the_files(tmp_path):
 
 
 def test_files_are_byte_for_byte_numpys(tmp_path, many_documents):
-    prepare(many_documents, tmp_path / "a", small_vocabulary(), piece_bytes=5000)
+    prepare(many_documents, tmp_path / "a", small_vocabulary(), chunk_bytes=5000)
     corpus = open_prepared(tmp_path / "a")
     np.save(tmp_path / "b_ids.npy", np.array(corpus.ids))
     np.savez(tmp_path / "b_idx.npz", lens=corpus.lens, docs=corpus.documents)
@@ -164,26 +164,26 @@ def test_word_marks_beyond_the_vocabulary_are_paddlenlps(tmp_path, twice):
     assert any(t.startswith("##") for t in texts)
 
 
-def test_pieces_do_not_change_the_files(tmp_path, many_documents):
+def test_chunk_size_does_not_change_the_files(tmp_path, many_documents):
     prepare(many_documents, tmp_path / "one", small_vocabulary())
-    for name, piece_bytes in (("some", 20_000), ("tiny", 600)):
-        prepare(many_documents, tmp_path / name, small_vocabulary(), piece_bytes=piece_bytes)
+    for name, chunk_bytes in (("some", 20_000), ("tiny", 600)):
+        prepare(many_documents, tmp_path / name, small_vocabulary(), chunk_bytes=chunk_bytes)
         assert prepared_bytes(tmp_path / name) == prepared_bytes(tmp_path / "one")
 
 
 @pytest.mark.parallel
 def test_workers_do_not_change_the_files(tmp_path, many_documents):
-    prepare(many_documents, tmp_path / "one", small_vocabulary(), piece_bytes=5000)
-    meta = prepare(many_documents, tmp_path / "three", small_vocabulary(), piece_bytes=5000, workers=3)
+    prepare(many_documents, tmp_path / "one", small_vocabulary(), chunk_bytes=5000)
+    meta = prepare(many_documents, tmp_path / "three", small_vocabulary(), chunk_bytes=5000, workers=3)
     assert prepared_bytes(tmp_path / "three") == prepared_bytes(tmp_path / "one")
     assert meta["counts"]["documents"] == 300
 
 
-def test_shuffle_reorders_whole_documents(tmp_path, many_documents):
-    prepare(many_documents, tmp_path / "plain", small_vocabulary(), piece_bytes=5000)
+def test_shuffle_reorders_documents(tmp_path, many_documents):
+    prepare(many_documents, tmp_path / "plain", small_vocabulary(), chunk_bytes=5000)
     for name, seed in (("a", 1), ("again", 1), ("b", 2)):
         prepare(
-            many_documents, tmp_path / name, small_vocabulary(), piece_bytes=5000, shuffle=True, seed=seed
+            many_documents, tmp_path / name, small_vocabulary(), chunk_bytes=5000, shuffle=True, seed=seed
         )
         open_prepared(tmp_path / name, verify=True)
     plain, a, again, b = (documents_of(tmp_path / name) for name in ("plain", "a", "again", "b"))
@@ -234,10 +234,10 @@ def test_a_sentence_of_100_000_characters_is_split(tmp_path, text):
 
 @pytest.mark.parametrize("block", [1, 2, 7, 1000])
 def test_first_tokens_in_blocks(monkeypatch, block):
-    monkeypatch.setattr(parts, "BLOCK", block)
+    monkeypatch.setattr(part_files, "BLOCK", block)
     lens = np.random.default_rng(0).integers(0, 50, 90).astype(np.int32)
     docs = np.array([0, 3, 3, 20, 21, 60, 60, 88, 90])
-    assert parts.first_tokens(lens, docs).tolist() == [int(lens[:first].sum()) for first in docs]
+    assert part_files.first_tokens(lens, docs).tolist() == [int(lens[:first].sum()) for first in docs]
 
 
 @pytest.mark.slow

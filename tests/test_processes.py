@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import paddle
+import process_helpers
 import psutil
 import pytest
+import slow_ernie
 import yaml
+from process_helpers import HANG_SECONDS, wait_until
 from small_corpus import make_corpus, run_settings
 from test_trainer import outcome
 
@@ -29,19 +32,19 @@ def corpus(tmp_path_factory):
     return make_corpus(tmp_path_factory.mktemp("corpus"))
 
 
-def command(settings, *more):
+def command(settings, *more, script=SCRIPT):
     """`ernie pretrain` with these settings."""
     file = Path(settings.output_dir).with_suffix(".yaml")
     file.write_text(yaml.safe_dump(settings.to_dict()))
-    return [sys.executable, str(SCRIPT), "pretrain", "--config", str(file), *more]
+    return [sys.executable, str(script), "pretrain", "--config", str(file), *more]
 
 
 def start(settings, *more):
-    return subprocess.Popen(command(settings, *more), stderr=subprocess.PIPE, text=True)
+    return process_helpers.start(command(settings, *more, script=slow_ernie.SCRIPT))
 
 
 def finish(settings, *more):
-    done = subprocess.run(command(settings, *more), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command(settings, *more), capture_output=True, text=True, timeout=HANG_SECONDS)
     assert done.returncode == 0, done.stderr
     return done.stderr
 
@@ -50,8 +53,8 @@ def finish(settings, *more):
 def two(corpus, tmp_path_factory):
     """An uninterrupted run in two processes, each with accumulation: 4 micro batches of 4 rows a step."""
     folder = tmp_path_factory.mktemp("two") / "run"
-    said = finish(run_settings(corpus, folder, global_batch_size=16, device="cpu"), "--nproc", "2")
-    assert "global step 12, loss" in said and "FLAGS" not in said
+    log = finish(run_settings(corpus, folder, global_batch_size=16, device="cpu"), "--nproc", "2")
+    assert "global step 12, loss" in log and "FLAGS" not in log
     return folder
 
 
@@ -145,44 +148,37 @@ def test_published_degrees_in_eight_processes(corpus, two, tmp_path):
     ("degrees", "message"),
     [
         ({"mp_degree": 2, "to_static": True}, "--to_static: works with dp_degree only"),
-        ({"sharding_degree": 2, "sharding_stage": 2}, "--sharding_stage 2: Paddle runs it on GPUs only"),
-        ({"pp_degree": 3}, "each stage needs a layer, and there are 2"),
         ({"mp_degree": 3}, "--mp_degree 3 does not divide 2 attention heads"),
     ],
 )
 def test_degrees_that_cannot_work(corpus, tmp_path, degrees, message):
+    """Noticed before the processes start, or in them; test_dry_run.py has the other errors that only they notice."""
     processes = max(value for name, value in degrees.items() if name.endswith("degree"))
     line = command(
         run_settings(corpus, tmp_path / "run", global_batch_size=8, **degrees), "--nproc", str(processes)
     )
-    done = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=HANG_SECONDS)
     errors = [text for text in done.stderr.splitlines() if text.startswith("error: ") and message in text]
     assert done.returncode == 2 and errors, done.stderr
 
 
 def stop_after(process, folder, step):
-    """SIGTERM once there is a checkpoint of `step`; the run must say how to resume, and end with 0."""
-    while not any(done >= step for done, _ in step_folders(folder)):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
+    """SIGTERM once there is a checkpoint of `step`; the log must tell how to resume, and the exit code is 0."""
+    wait_until(lambda: any(done >= step for done, _ in step_folders(folder)), process)
     process.send_signal(signal.SIGTERM)
-    log = process.communicate(timeout=60)[1]
+    log = process.communicate(timeout=HANG_SECONDS)[1]
     assert process.returncode == 0 and "the same command resumes" in log, log
     assert not (folder / "final").exists()
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_killed_anywhere_changes_nothing(corpus, two, tmp_path, workers):
-    """SIGKILL to a training process or to the one that the user started, and the same command again."""
-    settings = run_settings(
-        corpus, tmp_path / "run", global_batch_size=16, num_workers=workers, checkpoint_steps=1, keep=3
-    )
-    chance = random.Random(workers)
-    for kills, victim in enumerate(chance.sample(["first", "second", "parent"], 2)):
+def test_killed_anywhere_changes_nothing(corpus, two, tmp_path):
+    """SIGKILL to each training process and to the one that the user started, and the same command again."""
+    settings = run_settings(corpus, tmp_path / "run", global_batch_size=16, checkpoint_steps=1, keep=3)
+    chance = random.Random(2)
+    for kills, victim in enumerate(["first", "second", "parent"]):
         process = start(settings, "--nproc", "2")
-        while not any(step > 3 * kills for step, _ in step_folders(tmp_path / "run")):
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.01)
+        past = 3 * kills
+        wait_until(lambda: any(step > past for step, _ in step_folders(tmp_path / "run")), process)  # noqa: B023
         time.sleep(chance.random() * 0.2)
         family = psutil.Process(process.pid).children(recursive=True)
         if victim == "parent":
@@ -191,11 +187,11 @@ def test_killed_anywhere_changes_nothing(corpus, two, tmp_path, workers):
             trainers = [
                 p
                 for p in family
-                if str(SCRIPT) in p.cmdline() and "paddle.distributed.launch" not in p.cmdline()
+                if str(slow_ernie.SCRIPT) in p.cmdline() and "paddle.distributed.launch" not in p.cmdline()
             ]
             trainers[victim == "second"].kill()
-        process.wait(20)
-        psutil.wait_procs(family, 20)
+        process.wait(HANG_SECONDS)
+        psutil.wait_procs(family, HANG_SECONDS)
         assert not any(p.is_running() for p in family)
     finish(settings, "--nproc", "2")
     assert outcome(tmp_path / "run") == outcome(two)
@@ -203,18 +199,17 @@ def test_killed_anywhere_changes_nothing(corpus, two, tmp_path, workers):
 
 def test_a_killed_process_ends_all_with_one_line(corpus, tmp_path):
     process = start(run_settings(corpus, tmp_path / "run", max_steps=10_000, logging_freq=1), "--nproc", "2")
-    while not (tmp_path / "run" / "model_4").exists():
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
+    wait_until((tmp_path / "run" / "model_4").exists, process)
     family = psutil.Process(process.pid).children(recursive=True)
     victim = next(
-        p for p in family if p.environ().get("PADDLE_TRAINER_ID") == "1" and str(SCRIPT) in p.cmdline()
+        p
+        for p in family
+        if p.environ().get("PADDLE_TRAINER_ID") == "1" and str(slow_ernie.SCRIPT) in p.cmdline()
     )
     victim.kill()
-    killed = time.monotonic()
-    said = process.communicate(timeout=60)[1]
-    assert time.monotonic() - killed < 10 and process.returncode == 2
-    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    log = process.communicate(timeout=HANG_SECONDS)[1]
+    assert process.returncode == 2
+    errors = [line for line in log.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and "process 1 of this machine" in errors[0] and "SIGKILL" in errors[0]
     assert "workerlog.1" in errors[0] and not any(p.is_running() for p in family)
 
@@ -241,12 +236,11 @@ def test_a_dead_data_worker_ends_all_with_one_line(corpus, tmp_path):
         "sys.exit(main(sys.argv[1:]))"
     )
     settings = run_settings(corpus, tmp_path / "run", max_steps=10_000)
-    began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", starter, *command(settings, "--nproc", "2")[2:]],
-        capture_output=True, text=True, timeout=90,
+        capture_output=True, text=True, timeout=HANG_SECONDS,
     )  # fmt: skip
-    assert done.returncode == 2 and time.monotonic() - began < 60
+    assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and "process 1" in errors[0] and "the disk went away" in errors[0]
 
@@ -255,7 +249,7 @@ def test_under_the_launcher(corpus, two, tmp_path):
     """As published: `python -m paddle.distributed.launch --gpus "0,1" --log_dir L`, here on CPU processes."""
     settings = run_settings(corpus, tmp_path / "run", global_batch_size=16, device="cpu")
     line = [*LAUNCHER, "--nproc_per_node", "2", "--log_dir", str(tmp_path / "L"), *command(settings)[1:]]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=HANG_SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert outcome(tmp_path / "run") == outcome(two)
     assert (tmp_path / "L" / "workerlog.1").exists()

@@ -18,6 +18,7 @@ from ernie_from_scratch.diagnostics.report import (
     Table,
     build_report,
     examples_table,
+    final_table,
     runs_report,
 )
 from ernie_from_scratch.lab.charts import percent
@@ -249,6 +250,32 @@ def test_report_command(tmp_path, capsys):
         and (tmp_path / "x.html").exists()
     )
     assert runs_report([one]) == page
+
+
+def test_a_report_draws_whatever_losses_and_scores_the_metrics_hold(tmp_path):
+    pretraining = [{"step": s, "loss": 3.0, "camlm_loss": 2.0, "nsp_loss": 0.7} for s in range(1, 4)]
+    pretraining.append(
+        {"step": 3, "eval": "valid", "loss": 2.9, "perplexity_PER": 4.0, "masked_accuracy": 0.31}
+    )
+    tuning = [{"step": s, "epoch": s / 3, "loss": 1.0 / s, "learning_rate": 1e-3} for s in range(1, 4)]
+    tuning.append({"step": 3, "epoch": 1, "eval": "dev", "loss": 0.4, "accuracy": 0.875, "entity_f1": 0.6125})
+    runs = [write_run(tmp_path / "mlm", pretraining), write_run(tmp_path / "tuned", tuning)]
+    page = Page(runs_report(runs).read_text(encoding="utf-8"))
+    text = " ".join(page.texts)
+    assert len([s for s in page.sources if s.startswith("data:")]) == 2 * 4  # loss, both parts, learning rate
+    for expected in (
+        "camlm_loss",
+        "Next sentence part",
+        "masked accuracy",
+        "0.31",
+        "entity f1",
+        "0.6125",
+        "dev",
+    ):
+        assert expected in text, expected
+    assert "Sentence order" not in text and "perplexity PER" not in text and "gradient" not in text
+    header, first, *_ = final_table({"mlm": pretraining}).header, *final_table({"mlm": pretraining}).rows
+    assert dict(zip(header, first, strict=True))["step"] == 3 and first[-1] is None
 
 
 @pytest.mark.parametrize("flags, message", [

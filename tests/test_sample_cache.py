@@ -3,11 +3,14 @@
 import multiprocessing
 import os
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from process_helpers import HANG_SECONDS, wait_until
 
 from ernie_from_scratch.config import UserError
+from ernie_from_scratch.dataset import sample_cache
 from ernie_from_scratch.dataset.sample_cache import digest, load_or_build
 from ernie_from_scratch.dataset.samples import SAMPLE
 
@@ -76,15 +79,26 @@ def test_a_failed_build_leaves_nothing_and_the_next_start_tries_again(tmp_path):
     assert load_or_build(str(tmp_path / "toy"), "s", "d", Builder(), fits).tolist() == TABLE.tolist()
 
 
-def build_slowly(prefix, log, fails):
+def build_slowly(prefix, log, fails, waiting, others):
+    """A process that builds once `others` wait for it; `waiting` counts them."""
+
     def build():
         with open(log, "a") as file:
             file.write("built\n")
-        time.sleep(0.5)
+        wait_until(lambda: waiting.value >= others)
         if fails:
             raise UserError("the corpus is broken")
         return TABLE
 
+    def sleep(seconds):
+        if not slept:
+            slept.append(seconds)
+            with waiting.get_lock():
+                waiting.value += 1
+        time.sleep(seconds)
+
+    slept = []
+    sample_cache.time = SimpleNamespace(sleep=sleep)  # where it waits for another builder
     try:
         table = load_or_build(prefix, "s", "d", build, fits)
         assert table.tolist() == TABLE.tolist()
@@ -98,25 +112,23 @@ def build_slowly(prefix, log, fails):
 def test_concurrent_processes_wait_for_one_builder_and_fail_with_it(tmp_path, fails):
     log = tmp_path / "log"
     context = multiprocessing.get_context("fork")
-    arguments = (str(tmp_path / "toy"), log, fails)
+    arguments = (str(tmp_path / "toy"), log, fails, context.Value("i", 0), 3)
     processes = [context.Process(target=build_slowly, args=arguments) for _ in range(4)]
     for process in processes:
         process.start()
-    deadline = time.monotonic() + 30
     for process in processes:
-        process.join(max(0.0, deadline - time.monotonic()))
+        process.join(HANG_SECONDS)
     assert [process.exitcode for process in processes] == [3 if fails else 0] * 4
-    # a process that comes after the failure is a new start and may try once more
-    assert log.read_text().count("built") == 1 or fails and log.read_text().count("built") < 4
+    assert log.read_text().count("built") == 1
 
 
 @pytest.mark.parallel
 def test_a_killed_builder_is_succeeded(tmp_path):
     context = multiprocessing.get_context("fork")
-    first = context.Process(target=build_slowly, args=(str(tmp_path / "toy"), tmp_path / "log", False))
+    arguments = (str(tmp_path / "toy"), tmp_path / "log", False, context.Value("i", 0), 1)
+    first = context.Process(target=build_slowly, args=arguments)  # waits for a second one, which never comes
     first.start()
-    while not (tmp_path / "log").exists():
-        time.sleep(0.01)
+    wait_until((tmp_path / "log").exists)
     first.kill()
     first.join()
     build = Builder()

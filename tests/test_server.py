@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 
 import pytest
 from deployment_helpers import write_model
+from process_helpers import HANG_SECONDS, wait_until
 
 import ernie_from_scratch as efs
 from ernie_from_scratch.commands.main import main
@@ -36,13 +36,28 @@ def folders(tmp_path_factory):
     return root
 
 
+# `ernie serve` that gives no answer while the file in its first argument exists
+HELD_BACK = """
+import os, sys, time
+from ernie_from_scratch.commands.main import main
+from ernie_from_scratch.deployment.pipelines import FillMaskPipeline
+from ernie_from_scratch.deployment.server import app
+predict, hold = FillMaskPipeline.predict, sys.argv.pop(1)
+def held_back(*args, **options):
+    while os.path.exists(hold):
+        time.sleep(0.01)
+    return predict(*args, **options)
+FillMaskPipeline.predict, app.SHUTDOWN_SECONDS = held_back, 3600
+sys.exit(main())
+"""
+
+
 @contextmanager
-def running(model, *flags):
+def running(model, *flags, program=("-m", "ernie_from_scratch")):
     """`ernie serve` as a process: (address, process); killed at the end if it is still running."""
     command = [
         sys.executable,
-        "-m",
-        "ernie_from_scratch",
+        *program,
         "serve",
         "--model",
         str(model),
@@ -73,15 +88,25 @@ def post(address, body, path="/predict"):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     try:
         with urllib.request.urlopen(
-            urllib.request.Request(address + path, data=data), timeout=60
+            urllib.request.Request(address + path, data=data), timeout=HANG_SECONDS
         ) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
 
 
+def connects(address):
+    """Whether somebody listens there."""
+    host, port = address.removeprefix("http://").split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=HANG_SECONDS).close()
+    except ConnectionError:
+        return False
+    return True
+
+
 def get(address, path):
-    with urllib.request.urlopen(address + path, timeout=60) as response:
+    with urllib.request.urlopen(address + path, timeout=HANG_SECONDS) as response:
         return response.headers, response.read().decode()
 
 
@@ -198,18 +223,21 @@ def test_concurrent_clients_get_their_own_answers(folders, classifier):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_stop_it_after_pending_answers(folders, number):
-    with running(folders / "filler") as (address, process):
-        body = {"text": ["[MASK]" * 12 + "车"] * MAX_TEXTS}  # takes long enough to send the signal
+def test_signals_stop_it_after_pending_answers(folders, tmp_path, number):
+    hold = tmp_path / "hold"
+    with running(folders / "filler", program=("-c", HELD_BACK, str(hold))) as (address, process):
+        hold.touch()
+        body = {"text": ["[MASK]车"] * MAX_TEXTS}
         found = []
         worker = threading.Thread(target=lambda: found.append(post(address, body)))
         worker.start()
-        while worker.is_alive() and not json.loads(get(address, "/health")[1])["under_way"]:
-            time.sleep(0.005)
-        assert worker.is_alive()
+        wait_until(lambda: json.loads(get(address, "/health")[1])["under_way"])
         process.send_signal(number)
-        worker.join(60)
-        assert process.wait(30) == 0
+        wait_until(lambda: not connects(address))  # it stops to accept requests
+        assert worker.is_alive()
+        hold.unlink()
+        worker.join(HANG_SECONDS)
+        assert process.wait(HANG_SECONDS) == 0
         assert found[0][0] == 200 and len(found[0][1]["predictions"]) == MAX_TEXTS
         with pytest.raises(OSError):
             post(address, {"text": "[MASK]"})
@@ -227,7 +255,7 @@ def test_a_port_in_use_is_one_line_and_exit_code_2(folders, classifier):
         "--port",
         port,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_SECONDS)
     lines = [line for line in done.stderr.splitlines() if "arn" not in line]
     assert done.returncode == 2 and done.stdout == ""
     assert lines[-1].startswith(f"error: cannot listen on 127.0.0.1:{port}: ") and "in use" in lines[-1]

@@ -12,7 +12,7 @@ LAYERS = {  # from top to bottom; a package imports only from those below it
     "commands": "one file per subcommand of ernie",
     "experiments": "the demo, the knowledge experiment",
     "diagnostics": "doctor, inspect, report, replay",
-    "lab": "pictures and widgets of the notebooks",
+    "lab | jupyter_kernel": "pictures and widgets of the notebooks",
     "deployment": "export, backends, pipelines, server",
     "finetuning": "tasks and their scores",
     "training": "Trainer, checkpoints, metrics",

@@ -6,7 +6,7 @@ HELP = """The whole path in minutes: text, vocabulary, pretraining, cloze, fine-
 
 Two small ERNIEs read the same generated encyclopaedia, one with whole entities masked, one with single characters;
 then both are asked what they learnt. runs/demo/report.html shows it in pictures. With --text, your own text is
-prepared and pretrained on instead. Interrupted anywhere, the same command goes on where it was.
+prepared and pretrained on instead. If it is interrupted, the same command resumes where it stopped.
 
 examples:
   ernie demo

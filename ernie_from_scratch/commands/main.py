@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import io
 import os
 import pkgutil
 import sys
@@ -46,9 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 def guarded(argv: list[str]) -> int:
     """Dispatches, and turns what the user can mend into one line and an exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(
-            stream, "reconfigure"
-        ):  # a terminal that is not UTF-8 shows \uXXXX for Chinese, no traceback
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that is not UTF-8 shows \uXXXX for Chinese
             stream.reconfigure(errors="backslashreplace")
     try:
         code = dispatch(argv)

@@ -1,6 +1,7 @@
 """`ernie plan`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.dataset.settings import DataSettings
@@ -77,14 +78,15 @@ def run(settings: PlanSettings) -> int:
     if settings.explain:
         print(explanation())
         return 0
+    needed: dict[str, Any] = {name: getattr(settings, name) for name in NEEDED}  # `check` has seen them all
     job = Job(
-        find_config(settings.config),
-        settings.global_batch_size,
-        settings.max_seq_len,
+        find_config(needed["config"]),
+        needed["global_batch_size"],
+        needed["max_seq_len"],
         settings.precision,
         settings.masked_lm_prob,
     )
-    cluster = Cluster(find_gpu(settings.gpu), settings.gpus, settings.gpus_per_node)
+    cluster = Cluster(find_gpu(needed["gpu"]), needed["gpus"], settings.gpus_per_node)
     plans = plan_search.search(job, cluster)
     fixed = {name: getattr(settings, name) for name in FIXED}
     if any(value is not None for value in fixed.values()):

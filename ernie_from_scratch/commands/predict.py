@@ -1,5 +1,7 @@
 """`ernie predict`."""
 
+from typing import Any
+
 from ernie_from_scratch.deployment.settings import PredictSettings
 
 HELP = """Ask a model: fill the [MASK] gaps of texts, or give texts a label.
@@ -20,4 +22,5 @@ def run(settings: PredictSettings) -> None:
     settings.check()
     from ernie_from_scratch.deployment.predict import predict_lines
 
-    predict_lines(**settings.to_dict() | {"texts": settings.texts or []})
+    values: dict[str, Any] = settings.to_dict() | {"texts": settings.texts or []}
+    predict_lines(**values)

@@ -6,7 +6,7 @@ HELP = """Turn raw text into token ids with word, phrase and entity boundaries
 
 Reads .txt (blank lines between documents), .jsonl ({"text": "…"} per line), .gz, .xz and .zst of them,
 folders, and - for standard input. Writes PREFIX_ids.npy and PREFIX_idx.npz, as PaddleNLP's ernie-1.0 tools do,
-and PREFIX_spans.npy and PREFIX_meta.json beside them. A run that was stopped goes on where it was.
+and PREFIX_spans.npy and PREFIX_meta.json beside them. An interrupted run resumes where it stopped.
 
 Examples:
   ernie prepare --input news.txt --output corpus/news --vocab vocab.txt

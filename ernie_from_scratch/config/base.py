@@ -6,9 +6,12 @@ import dataclasses
 import difflib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, get_args, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
+
+C = TypeVar("C", bound="ModelConfig")
 
 
 class UserError(ValueError):
@@ -64,14 +67,14 @@ class ModelConfig:
         return list(cls.PRESETS)
 
     @classmethod
-    def preset(cls, name: str, **overrides):
+    def preset(cls: type[C], name: str, **overrides: Any) -> C:
         """The configuration of a published model (or `tiny`), with single fields replaced by `overrides`."""
         if name not in cls.PRESETS:
             raise UserError(f"unknown model: {name}; {nearest_choice(name, cls.PRESETS)}")
         return cls.from_dict({**cls.PRESETS[name], **overrides})
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]):
+    def from_dict(cls: type[C], values: dict[str, Any]) -> C:
         """Raises UserError for an unknown key or a wrong type."""
         known = {field.name for field in dataclasses.fields(cls)}
         values = {OTHER_NAMES.get(key, key): value for key, value in values.items()}
@@ -81,7 +84,7 @@ class ModelConfig:
         return cls(**values)
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike):
+    def from_file(cls: type[C], path: str | os.PathLike) -> C:
         """Reads config.json, or PaddleNLP's older model_config.json, of a file or of a model folder."""
         path = Path(path)
         if path.is_dir():
@@ -131,6 +134,6 @@ class ModelConfig:
         return path
 
 
-def nearest_choice(word: str, choices) -> str:
+def nearest_choice(word: str, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, choices, n=1)
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(choices))}"

@@ -27,12 +27,11 @@ def shuffled_batches(
     batches, whose order is shuffled in turn. The last batch of a pool may be smaller.
     """
     rng = np.random.default_rng([seed, epoch])
-    lengths = np.asarray(lengths)
     order = rng.permutation(len(lengths))
     batches = []
     for start in range(0, len(order), pool * batch_size):
         rows = order[start : start + pool * batch_size]
-        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        rows = rows[np.argsort(np.asarray(lengths)[rows], kind="stable")]
         batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     return [batches[i] for i in rng.permutation(len(batches))]
 

@@ -134,15 +134,7 @@ def _ngram_lengths(count: int, rules: MaskingRules, key: int) -> np.ndarray:
     return np.minimum(1 + np.searchsorted(rules.ngram_shares(), draw, side="right"), rules.max_ngrams)
 
 
-def _choose(
-    units: Units,
-    candidates: np.ndarray,
-    masked: dict[int, int],
-    budget: int,
-    key: int,
-    ngram_lengths: np.ndarray | None,
-    first_limit: int,
-) -> None:
+def _choose(units, candidates, masked, budget, key, ngram_lengths, first_limit) -> None:
     """Go through `candidates` in random order (Fisher-Yates) and add to `masked` what fits the budget.
 
     The first unit may have up to `first_limit` tokens.
@@ -193,6 +185,6 @@ def mask_row(
     unit_starts = np.array([masked[position] for position in positions.tolist()], dtype=np.int64)  # [M]
     draw_at = unit_starts if rules.replace_per == "unit" else positions
     draw = uniform(draws(fold(key, Purpose.REPLACE), draw_at))  # [M]
-    random = tokens.replacements[below(draws(fold(key, Purpose.TOKEN), positions), len(tokens.replacements))]
-    input_ids[positions] = np.where(draw < MASKED, tokens.mask_id, np.where(draw < KEPT, labels, random))
+    drawn = tokens.replacements[below(draws(fold(key, Purpose.TOKEN), positions), len(tokens.replacements))]
+    input_ids[positions] = np.where(draw < MASKED, tokens.mask_id, np.where(draw < KEPT, labels, drawn))
     return MaskedRow(input_ids, positions, labels, spans[positions] >> TYPE_SHIFT)

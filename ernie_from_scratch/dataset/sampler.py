@@ -1,7 +1,7 @@
 """Sample numbers to a masked batch: the Python version, and the choice between it and the C++ one."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -66,22 +66,9 @@ class PythonSampler:
         return mask_row(ids, spans, count, self.tokens, level, self.masking_rules, key), segments
 
 
-def make_sampler(
-    corpora: Sequence[PreparedCorpus],
-    tables: Sequence[np.ndarray],
-    tokens: TokenTable,
-    sample_rules: SampleRules,
-    masking_rules: MaskingRules,
-    blend: Blend,
-    max_seq_len: int,
-) -> Sampler:
-    """The C++ sampler where it is built, else the Python one; arguments as for `PythonSampler`.
-
-    Raises:
-        UserError: the arguments do not fit each other.
-    """
+def make_sampler(*arguments: Any) -> Sampler:
+    """The C++ sampler if it is built, else the Python one; arguments as for `PythonSampler`."""
     helpers = native.helpers()
-    arguments = (corpora, tables, tokens, sample_rules, masking_rules, blend, max_seq_len)
     if helpers is None:
         return PythonSampler(*arguments)
     try:

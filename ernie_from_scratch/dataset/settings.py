@@ -30,7 +30,7 @@ class DataSettings(Settings):
     max_sentences: int = sampling(
         0, "most sentences in a sample; 0: as many as fit", minimum=0, maximum=MAX_SEQ_LEN
     )
-    masking: str = masks("word", "unit that is masked whole", choices=MASKING)
+    masking: str = masks("word", "unit that is masked as a whole", choices=MASKING)
     masked_lm_prob: float = masks(0.15, "share of tokens that are masked", above=0, maximum=1)
     mask_schedule: str | None = masks(
         None,

@@ -28,11 +28,7 @@ class TokenTable:
 
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> "TokenTable":
-        """The table of a vocabulary.
-
-        Raises:
-            UserError: the vocabulary has only special tokens.
-        """
+        """The table of a vocabulary. Raises UserError if it has only special tokens."""
         tokens = vocabulary.with_continuations().tokens
         id_of = {token: number for number, token in enumerate(tokens)}
         continuation = continuation_table(vocabulary)
@@ -50,11 +46,7 @@ class TokenTable:
         return cls(continuation, special, model_ids, replacements, *named)
 
     def checked_ids(self, corpus: PreparedCorpus, start: int, end: int) -> np.ndarray:
-        """Ids of tokens [start, end) of the corpus (int64).
-
-        Raises:
-            UserError: an id is not in the vocabulary.
-        """
+        """Ids of tokens [start, end) of the corpus (int64). Raises UserError for one beyond the vocabulary."""
         ids = corpus.ids[start:end].astype(np.int64)
         unknown = (ids < 0) | (ids >= len(self.model_ids))
         if unknown.any():

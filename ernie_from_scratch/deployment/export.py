@@ -24,6 +24,7 @@ from ernie_from_scratch.deployment.backends.base import Backend
 from ernie_from_scratch.deployment.backends.paddle_dynamic import PaddleBackend
 from ernie_from_scratch.deployment.backends.registry import EXPORT_FORMATS, load_backend
 from ernie_from_scratch.deployment.folders import EXPORT_FILE, find_task, read_config
+from ernie_from_scratch.deployment.settings import ExportSettings
 from ernie_from_scratch.deployment.tasks import Task, get_task
 from ernie_from_scratch.models.masks import additive_mask
 from ernie_from_scratch.text.tokenizers.auto import load_tokenizer
@@ -43,7 +44,7 @@ class GraphModel(paddle.nn.Layer):
 
     def __init__(self, network: paddle.nn.Layer, task: Task):
         super().__init__()
-        self.network, self.names = network, task.input_names
+        self.network, self.names = network, [spec.name for spec in task.inputs_for(network.config)]
         self.pad_id = network.config.pad_token_id
 
     def forward(self, inputs: list[paddle.Tensor]) -> Any:
@@ -56,7 +57,7 @@ class GraphModel(paddle.nn.Layer):
 def export(
     model: str | Path,
     output: str | Path,
-    format: str = "paddle",
+    format: str = ExportSettings.format,
     task: str | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def export(
             "task": chosen.name,
             "format": format,
             "files": list(EXPORT_FORMATS[format]),
-            "inputs": list(chosen.input_names),
+            "inputs": [spec.name for spec in dynamic.inputs],
         }
         _write_record(folder, record)
         record["max_difference"] = max_difference(dynamic, load_backend(folder, chosen), config)
@@ -121,7 +122,8 @@ def _write_record(folder: Path, record: dict[str, Any]) -> None:
 
 def _write_graph(network: paddle.nn.Layer, task: Task, format: str, folder: Path) -> None:
     """Write the graph's files of EXPORT_FORMATS into `folder`, with all axes of the inputs dynamic."""
-    specs = [InputSpec([None] * len(spec.shape), spec.dtype, spec.name) for spec in task.inputs]
+    inputs = task.inputs_for(network.config)
+    specs = [InputSpec([None] * len(spec.shape), spec.dtype, spec.name) for spec in inputs]
     graph = GraphModel(network, task)
     graph.eval()
     paddle.jit.save(paddle.jit.to_static(graph, input_spec=[specs], full_graph=True), str(folder / "model"))

@@ -13,7 +13,7 @@ class PipelineSettings(Settings):
 
     model: str = option(REQUIRED, "model folder or export folder", aliases=("model_name_or_path",), path=True)
     task: str | None = option(None, "what the model does; default: as its config says", choices=tuple(TASKS))
-    backend: str = option("auto", "engine", choices=BACKEND_CHOICES)
+    backend: str = option(BACKEND_CHOICES[0], "engine", choices=BACKEND_CHOICES)
     max_seq_len: int | None = option(
         None, "longest row in tokens; default: as the model allows", aliases=("max_seq_length",)
     )

@@ -70,10 +70,12 @@ def system() -> Iterator[Finding]:
     )
     yield Finding("system", "cpu", f"{processor_name()}, {available_cores()} cores for this process")
     total, free = memory_bytes()
-    known = total is not None and free is not None
-    advice = "`ernie demo` needs about 2 GB: close other programs" if known and free < 2 * GIB else ""
-    shown = f"{total / GIB:.1f} GB, {free / GIB:.1f} GB free" if known else "unknown"
-    yield Finding("system", "memory", shown, NOTE if advice else OK, advice)
+    if total is None or free is None:
+        yield Finding("system", "memory", "unknown")
+    else:
+        advice = "`ernie demo` needs about 2 GB: close other programs" if free < 2 * GIB else ""
+        shown = f"{total / GIB:.1f} GB, {free / GIB:.1f} GB free"
+        yield Finding("system", "memory", shown, NOTE if advice else OK, advice)
     disk = shutil.disk_usage(Path.cwd()).free
     advice = "runs need about 1 GB here: free some space" if disk < 2 * GIB else ""
     yield Finding(

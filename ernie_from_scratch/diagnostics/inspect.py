@@ -40,11 +40,7 @@ class Inspection:
 
 
 def vocabulary_of(prefix: str | os.PathLike, vocabulary: str | os.PathLike | None = None) -> Vocabulary:
-    """The given vocabulary, else the one that the corpus was prepared with, if its file still exists.
-
-    Raises:
-        UserError: there is neither.
-    """
+    """The given vocabulary, else the one that the corpus was prepared with, if its file still exists."""
     if vocabulary is not None:
         return Vocabulary.load(vocabulary)
     meta = open_prepared(prefix).meta

@@ -1,23 +1,17 @@
 """Reports: one self-contained HTML page of pictures, tables and texts, for light and dark mode."""
 
-from __future__ import annotations
-
 import base64
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.lab.figures import png_bytes
+from ernie_from_scratch.lab.figures import Figure, png_bytes
 from ernie_from_scratch.lab.metrics_plots import Runs, column, load_run, loss_curves, metric_curves
 from ernie_from_scratch.lab.theme import DARK, LIGHT, Theme
 from ernie_from_scratch.utils.files import atomic_write
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -195,9 +189,7 @@ def _loss_captions(rows_of: Runs) -> dict[str, str]:
     """The caption of each part of the loss in the metrics, whatever the objective calls it."""
     names = [name for rows in rows_of.values() for row in rows for name in row if name.endswith("_loss")]
     return {
-        name: LOSS_CAPTIONS.get(
-            name, f"Part of the loss called {name}, in nats. The parts add up to the total loss."
-        )
+        name: LOSS_CAPTIONS.get(name, f"The part of the loss called {name}, in nats.")
         for name in dict.fromkeys(names)
     }
 

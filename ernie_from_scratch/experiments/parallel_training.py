@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,7 +40,7 @@ from ernie_from_scratch.training.optimizer import build_optimizer, optimizer_sta
 from ernie_from_scratch.training.seeds import micro_batch_seed
 
 if TYPE_CHECKING:
-    from ernie_from_scratch.dataset.pretraining_data import Split
+    from ernie_from_scratch.dataset.source import Split
 
 SEED, LEARNING_RATE = 1234, 2e-3
 OBJECTIVE = MaskedLMWithPair()
@@ -56,7 +56,9 @@ def facts_data(folder: str | os.PathLike) -> tuple[efs.Vocabulary, Split]:
     write_vocabulary(folder / "corpus.jsonl", folder / "vocab.txt")
     write_prepared(folder / "corpus.jsonl", folder / "facts", folder / "vocab.txt", segmenter="none")
     vocabulary = efs.Vocabulary.load(folder / "vocab.txt")
-    sampling = dict(split="90,10,0", max_seq_len=MAX_SEQ_LEN, masking="char", max_ngrams=1, seed=SEED)
+    sampling: dict[str, Any] = dict(
+        split="90,10,0", max_seq_len=MAX_SEQ_LEN, masking="char", max_ngrams=1, seed=SEED
+    )
     return vocabulary, PretrainingData([(1.0, folder / "facts")], vocabulary, **sampling)["train"]
 
 

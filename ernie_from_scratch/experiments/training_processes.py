@@ -38,6 +38,7 @@ class TrainingProcess:
     """
 
     def __init__(self, label: str, settings: PretrainSettings, threads: int):
+        assert settings.output_dir is not None
         self.label, self.settings = label, settings
         self.folder = Path(settings.output_dir)
         self.folder.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,9 @@ from ernie_from_scratch.finetuning.settings import EvaluateSettings
 from ernie_from_scratch.finetuning.tasks import Task, find_task
 from ernie_from_scratch.finetuning.tasks.base import Features
 from ernie_from_scratch.models.registry import family_of_folder
+from ernie_from_scratch.models.task_model import TaskModel
 from ernie_from_scratch.objectives import Objective, SupervisedObjective
+from ernie_from_scratch.parallel.network import ParallelNetwork
 from ernie_from_scratch.text.tokenizers.auto import load_tokenizer
 from ernie_from_scratch.utils.files import atomic_write
 
@@ -23,9 +25,9 @@ from ernie_from_scratch.utils.files import atomic_write
 @paddle.no_grad()
 def score_rows(
     task: Task,
-    network,
+    network: TaskModel | ParallelNetwork,
     objective: Objective,
-    tokenizer,
+    tokenizer: Any,
     rows: Features,
     batch_size: int = EvaluateSettings.batch_size,
 ) -> tuple[dict[str, float], list[tuple[np.ndarray, ...]]]:

@@ -1,5 +1,6 @@
 """Labelled examples: tab-separated files with a header, one example a line."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ class Example:
     where: str = ""
 
 
-def read_examples(path, need_labels: bool = True) -> list[Example]:
+def read_examples(path: str | os.PathLike, need_labels: bool = True) -> list[Example]:
     """Read a .tsv file (UTF-8; .gz, .xz and .zst too) whose header names the columns `text_a`, `text_b`
     (optional) and `label`.
 

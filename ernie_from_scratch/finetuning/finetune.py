@@ -7,6 +7,7 @@ what is written when the run is finished.
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,41 +72,45 @@ def finetune(settings: FinetuneSettings | None = None, quiet: bool = False, **va
     )
     checksums = {name: sha256_file(getattr(settings, name)) for name in ("train", "dev")}
     source = LabelledExamples(split, {"max_seq_len": settings.max_seq_len})
+    given, settings = settings, replace(settings)
     settings.max_steps = settings.max_steps or split.steps * settings.num_train_epochs
     settings.decay_steps = settings.decay_steps or settings.max_steps
     objective = SupervisedObjective()
     rows = task.encode(development, tokenizer, settings.max_seq_len)
     evaluator = BestModelEvaluator(settings, task, tokenizer, rows, split.steps, checksums)
     progress = TrainingProgress(settings.max_steps, quiet or processes.local_rank > 0, title="fine-tuning")
-    finished = read_results(Path(settings.output_dir))
-    if finished is not None:
-        progress.log_line(f"{settings.output_dir} is finished: {summary(finished)}")
-        if finished["test_file"] == settings.test:
-            return finished
-        results = finished
-    else:
-        trainer = Trainer(
-            settings, processes, strategy, model, source, objective, evaluator,
-            checkpoint_folder=Path(settings.output_dir) / CHECKPOINTS,
-            progress=progress,
-            upgrade_state=lambda state: _upgrade_state(state, source.fingerprint),
-        )  # fmt: skip
-        with trainer.open_run():
-            result = trainer.train()
-        if not result.finished:
-            progress.log_line(
-                f"stopped at step {result.step} of {settings.max_steps}; the same command resumes from there"
-            )
-            raise KeyboardInterrupt
-        results = evaluator.results(len(train))
-    results |= {"test": None, "test_file": settings.test}
-    if test:
-        best = type(model).from_pretrained(settings.output_dir)
-        rows = task.encode(test, tokenizer, settings.max_seq_len)
-        results["test"], _ = score_rows(task, best, objective, tokenizer, rows)
-    if processes.writes(settings.share_folder):
-        write_results(Path(settings.output_dir), results)
-    processes.wait()
+    trainer = Trainer(
+        settings, processes, strategy, model, source, objective, evaluator,
+        checkpoint_folder=Path(settings.output_dir) / CHECKPOINTS,
+        progress=progress,
+        given_settings=given,
+        steps_per_epoch=split.steps,
+        upgrade_state=lambda state: _upgrade_state(state, source.fingerprint, split.steps),
+    )  # fmt: skip
+    with trainer.hold_folder():
+        results = read_results(trainer.folder)
+        finished = all(processes.gather(results is not None))
+        if finished and results is not None:
+            progress.log_line(f"{settings.output_dir} is finished: {summary(results)}")
+            if results["test_file"] == settings.test:
+                return results
+        else:
+            with trainer.open_run():
+                result = trainer.train()
+            if not result.finished:
+                progress.log_line(
+                    f"stopped at step {result.step} of {settings.max_steps}; the same command resumes from there"
+                )
+                raise KeyboardInterrupt
+            results = evaluator.results(len(train))
+        results |= {"test": None, "test_file": settings.test}
+        if test:
+            best = type(model).from_pretrained(settings.output_dir)
+            rows = task.encode(test, tokenizer, settings.max_seq_len)
+            results["test"], _ = score_rows(task, best, objective, tokenizer, rows)
+        if trainer.checkpoints.writes:
+            write_results(trainer.folder, results)
+        processes.wait()
     return results
 
 
@@ -203,13 +208,12 @@ class BestModelEvaluator:
         }
 
 
-def _upgrade_state(state: dict[str, Any], fingerprint: str) -> dict[str, Any]:
+def _upgrade_state(state: dict[str, Any], fingerprint: str, steps_per_epoch: int) -> dict[str, Any]:
     """The state of a checkpoint as this version writes it; before 0.2 it had `inputs` and `epochs`."""
     if "inputs" not in state:
         return state
     history = state["epochs"]
-    per_epoch = state["step"] // len(history) if history else 0
-    steps = [per_epoch * (number + 1) for number in range(len(history))]
+    steps = [steps_per_epoch * (number + 1) for number in range(len(history))]
     evaluator = {"history": history, "steps": steps, "inputs": state["inputs"]}
     return state | {"source": fingerprint, "tokens": 0, "evaluator": evaluator}
 

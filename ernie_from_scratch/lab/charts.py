@@ -1,13 +1,13 @@
 """Charts of any numbers: lines, bars divided into parts, bars in groups."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ernie_from_scratch.lab.figures import (
+    Axes,
+    Figure,
+    Style,
     hide_axes,
     label,
     label_rows,
@@ -18,10 +18,6 @@ from ernie_from_scratch.lab.figures import (
     write,
 )
 from ernie_from_scratch.lab.theme import LIGHT, Theme
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 UNITS = ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k"))
 
@@ -77,7 +73,7 @@ def curves(
         ax.plot(x, values, color=colors[name], linewidth=2, label=name, marker=marker, ms=4)
     for name, level in (levels or {}).items():
         ax.axhline(level, color=theme.muted, linewidth=1, linestyle="--")
-        place = dict(xy=(1, level), xycoords=("axes fraction", "data"), textcoords="offset points")
+        place: Style = dict(xy=(1, level), xycoords=("axes fraction", "data"), textcoords="offset points")
         ax.annotate(name, **place, xytext=(4, 0), va="center", color=theme.muted, fontsize=9)
     label(ax, theme, title, x_name)
     if len(lines) > 1:
@@ -160,12 +156,12 @@ def grouped_bars(
             if value is None:
                 continue
             center = group + (number - (len(series) - 1) / 2) * width
-            bar = dict(color=theme.color(number), label=name if first else None, zorder=2)
+            bar: Style = dict(color=theme.color(number), label=name if first else None, zorder=2)
             ax.bar(center, 100 * value, width * 0.92, **bar)
             first = False
             deviation = (deviations or {}).get(name, unknown)[group]
             if deviation:
-                line = dict(color=theme.ink, linewidth=1, capsize=3, zorder=3)
+                line: Style = dict(color=theme.ink, linewidth=1, capsize=3, zorder=3)
                 ax.errorbar(center, 100 * value, 100 * deviation, **line)
             top = 100 * (value + (deviation or 0))
             ax.annotate(percent(value), (center, top), xytext=(0, 3), textcoords="offset points", ha="center",

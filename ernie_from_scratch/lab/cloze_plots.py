@@ -1,23 +1,24 @@
 """Chapter 00 and the demo: cloze accuracy of differently pretrained networks, and what pretraining is worth."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.lab.charts import grouped_bars, percent
-from ernie_from_scratch.lab.figures import handles_of, label, legend_below, new_figure, png_bytes
+from ernie_from_scratch.lab.figures import (
+    Axes,
+    Figure,
+    handles_of,
+    label,
+    legend_below,
+    new_figure,
+    png_bytes,
+)
 from ernie_from_scratch.lab.theme import LIGHT, Theme
 from ernie_from_scratch.utils.files import atomic_write
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 STRATEGY_TITLES = {
     "left_to_right": "filled left to right",
@@ -57,7 +58,7 @@ def cloze_figure(results: Sequence[Mapping], theme: Theme = LIGHT, majority: flo
         grouped_bars(ax, theme, [p.replace(" ", "\n", 1) for p in probes], bars, references=lines)
         label(ax, theme, STRATEGY_TITLES.get(strategy, strategy))
         _percent_axis(ax, theme, majority)
-    figure.get_layout_engine().set(wspace=0.06)
+    figure.set_layout_engine("constrained", wspace=0.06)
     label(axes[0], theme, y="whole entity right, %")
     handles = handles_of(axes[0])
     if majority is not None:

@@ -1,18 +1,12 @@
 """Chapter 08: the words that a dictionary finds in a text, rank and frequency, lengths."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ernie_from_scratch.lab.figures import hide_axes, label, legend_inside, new_figure, write
+from ernie_from_scratch.lab.figures import Figure, Style, hide_axes, label, legend_inside, new_figure, write
 from ernie_from_scratch.lab.theme import LIGHT, Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def word_lattice(
@@ -52,7 +46,7 @@ def rank_frequency_curves(counts: Mapping[str, Counter], theme: Theme = LIGHT) -
     figure, (ax,) = new_figure(theme, 6.4, 3.5)
     for number, (name, counter) in enumerate(counts.items()):
         values = sorted(counter.values(), reverse=True)
-        line = dict(color=theme.color(number), linewidth=2, label=f"{name} ({len(values):,})")
+        line: Style = dict(color=theme.color(number), linewidth=2, label=f"{name} ({len(values):,})")
         ax.plot(np.arange(1, len(values) + 1), values, **line)
     ax.set_xscale("log")
     ax.set_yscale("log")
@@ -67,7 +61,7 @@ def length_distribution(lengths: Mapping[str, Sequence[int]], x_name: str, theme
     figure, (ax,) = new_figure(theme, 6.4, 3.2)
     for number, (name, values) in enumerate(lengths.items()):
         shares = 100 * np.bincount(np.asarray(values)) / len(values)
-        line = dict(color=theme.color(number), linewidth=2, marker="o", markersize=4, label=name)
+        line: Style = dict(color=theme.color(number), linewidth=2, marker="o", markersize=4, label=name)
         ax.plot(range(1, len(shares)), shares[1:], **line)
     label(ax, theme, "share, %", x_name)
     ax.set_ylim(bottom=0)

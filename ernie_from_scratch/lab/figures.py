@@ -1,10 +1,8 @@
 """Figures and what all of them share: axes, labels, legends, blended colours, PNG."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from ernie_from_scratch.lab.theme import Theme
 
@@ -12,6 +10,10 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+else:  # for annotations: matplotlib is imported by the functions that need it
+    Artist = Axes = Figure = object
+
+Style = dict[str, Any]  # keyword arguments of a matplotlib method
 
 
 def new_figure(
@@ -47,7 +49,7 @@ def _empty_figure(theme: Theme, width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), facecolor=theme.page, layout="constrained")
 
 
-def _style(ax: Axes, theme: Theme, grid: str) -> None:
+def _style(ax: Axes, theme: Theme, grid: Literal["x", "y"]) -> None:
     ax.set_facecolor(theme.page)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.spines["bottom"].set_color(theme.grid)
@@ -131,11 +133,13 @@ def legend_inside(ax: Axes, theme: Theme, **place) -> None:
     ax.legend(frameon=False, labelcolor=theme.ink, fontsize=9, **place)
 
 
-def blend(color: str, background: str, share: float) -> list[float]:
+def blend(color: str, background: str, share: float) -> tuple[float, float, float]:
     """RGB of `share` of a colour on the background, so of a paler colour."""
     from matplotlib.colors import to_rgb
 
-    return [share * a + (1 - share) * b for a, b in zip(to_rgb(color), to_rgb(background), strict=True)]
+    pairs = zip(to_rgb(color), to_rgb(background), strict=True)
+    red, green, blue = (share * a + (1 - share) * b for a, b in pairs)
+    return red, green, blue
 
 
 def png_bytes(figure: Figure, dots_per_inch: int = 144) -> bytes:

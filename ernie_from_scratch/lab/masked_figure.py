@@ -1,20 +1,22 @@
 """Chapters 00, 08 and 09: masked sentences as a figure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.lab.figures import blend, hide_axes, label_rows, legend_below, new_figure
+from ernie_from_scratch.lab.figures import (
+    Artist,
+    Axes,
+    Figure,
+    Style,
+    blend,
+    hide_axes,
+    label_rows,
+    legend_below,
+    new_figure,
+)
 from ernie_from_scratch.lab.masked_examples import TYPE_NAMES, MaskedExample
 from ernie_from_scratch.lab.theme import LIGHT, Theme
 from ernie_from_scratch.text.corpus.spans import ENTITY_TYPES, PHRASE_START, WORD_START
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SERIES = {"PER": 1, "LOC": 0, "ORG": 4, "TIME": 2, "WORK": 3, "OTHER": 5}  # places in Theme.series
 WORD_GAP, PHRASE_GAP = 0.12, 0.42  # in widths of a character
@@ -78,9 +80,11 @@ def _token(
         edge = color or theme.grid
         if special:
             edge, ink = theme.page, theme.muted
-    box = dict(facecolor=face, edgecolor=edge, linewidth=1.1)
+    box: Style = dict(facecolor=face, edgecolor=edge, linewidth=1.1)
     ax.add_patch(Rectangle((left, middle - 0.36), right - left, 0.72, **box))
-    style = dict(fontsize=7.5 if special else 11, style="italic" if masked and seen != token else "normal")
+    style: Style = dict(
+        fontsize=7.5 if special else 11, style="italic" if masked and seen != token else "normal"
+    )
     ax.text((left + right) / 2, middle - 0.02, text, ha="center", va="center", color=ink, **style)
 
 
@@ -88,7 +92,7 @@ def _color(entity_type: str, theme: Theme) -> str:
     return theme.series[SERIES[entity_type]]
 
 
-def _pale(color: str, theme: Theme) -> list[float]:
+def _pale(color: str, theme: Theme) -> tuple[float, float, float]:
     return blend(color, theme.page, 0.25)
 
 

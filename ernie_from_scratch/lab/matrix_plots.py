@@ -1,19 +1,12 @@
 """Matrices as colours, from chapter 02 on, and attention weights as lines, chapter 03."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.lab.figures import frame, hide_axes, label, new_figure, write
+from ernie_from_scratch.lab.figures import Axes, Figure, Style, frame, hide_axes, label, new_figure, write
 from ernie_from_scratch.lab.theme import LIGHT, Theme
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def heat_maps(
@@ -56,9 +49,11 @@ def heat_maps(
         ax.set_xticks(range(len(columns or ())), columns or (), color=theme.ink, fontsize=10)
         label(ax, theme, x=x_name, y="" if number else y_name)
         if 0 < number <= len(signs):
-            place = dict(xy=(0, 0.5), xycoords="axes fraction", xytext=(-14, 0), textcoords="offset points")
+            place: Style = dict(
+                xy=(0, 0.5), xycoords="axes fraction", xytext=(-14, 0), textcoords="offset points"
+            )
             ax.annotate(signs[number - 1], **place, ha="center", va="center", fontsize=15, color=theme.ink)
-    figure.get_layout_engine().set(wspace=0.09 if signs else 0.04)
+    figure.set_layout_engine("constrained", wspace=0.09 if signs else 0.04)
     return figure
 
 
@@ -93,7 +88,9 @@ def attention_lines(
         for row, column in np.ndindex(length, length):
             weight = float(weights[row][column])
             if weight >= 0.01 and query in (None, row):
-                line = dict(color=theme.color(number), alpha=min(1, weight), linewidth=0.6 + 2.6 * weight)
+                line: Style = dict(
+                    color=theme.color(number), alpha=min(1, weight), linewidth=0.6 + 2.6 * weight
+                )
                 ax.plot([0, 1], [-row, -column], **line)
             if weight >= 0.05 and query == row:
                 write(ax, 1.42, -column, f"{weight:.2f}", theme.muted, 8, "right", zorder=4)

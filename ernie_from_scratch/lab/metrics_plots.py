@@ -1,22 +1,16 @@
 """Chapter 10 and the reports: loss, learning rate and other columns of metrics.jsonl as curves."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.lab.figures import handles_of, label, legend_inside, new_figure
+from ernie_from_scratch.lab.figures import Figure, handles_of, label, legend_inside, new_figure
 from ernie_from_scratch.lab.theme import LIGHT, Theme
 from ernie_from_scratch.training.metrics import read_metrics
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Runs = Mapping[str, Sequence[Mapping]]  # name of the run -> the rows of its metrics.jsonl
 

@@ -1,14 +1,12 @@
 """Chapters 05 to 07: vectors as points on a plane, and ranked predictions."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.lab.figures import (
+    Figure,
     frame,
     hide_axes,
     label,
@@ -19,9 +17,6 @@ from ernie_from_scratch.lab.figures import (
     write,
 )
 from ernie_from_scratch.lab.theme import LIGHT, Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def scatter_panels(panels: Mapping[str, np.ndarray], kinds: Sequence[str], theme: Theme = LIGHT) -> Figure:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.lab.figures import png_bytes
 
 if TYPE_CHECKING:
     from IPython.display import Image
-    from ipywidgets import VBox, Widget
+    from ipywidgets import VBox
     from matplotlib.figure import Figure
 
-Method = TypeVar("Method")
 
-
-def method_of(owner: type) -> Callable[[Method], Method]:
+def method_of(owner: type) -> Callable[[Any], Any]:
     """Decorator that adds the function below it to a class begun in an earlier cell.
 
     A long class can thus be written and explained method by method; `super()` needs its arguments there.
     """
 
-    def add(method: Method) -> Method:
+    def add(method: Any) -> Any:
         setattr(owner, method.__name__, method)
         return method
 
@@ -47,7 +45,7 @@ def _width(figure: Figure) -> int:
     return round(figure.get_size_inches()[0] * 100)
 
 
-def explore(draw: Callable[..., Figure], **controls: Widget) -> VBox:
+def explore(draw: Callable[..., Figure], **controls: Any) -> VBox:
     """A picture below ipywidgets controls; it is drawn again whenever the value of a control changes.
 
     The picture is a widget too. `ipywidgets.interact` uses an output widget instead, which tools without a browser

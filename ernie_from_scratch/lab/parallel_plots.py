@@ -1,17 +1,20 @@
 """Chapters 12 and 14: partial sums on their way around a ring, and the schedule of a pipeline."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ernie_from_scratch.lab.figures import blend, label, legend_below, new_figure, new_rows, patches, write
+from ernie_from_scratch.lab.figures import (
+    Figure,
+    blend,
+    label,
+    legend_below,
+    new_figure,
+    new_rows,
+    patches,
+    write,
+)
 from ernie_from_scratch.lab.theme import LIGHT, Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PASSES = {"F": "forward", "B": "backward"}
 

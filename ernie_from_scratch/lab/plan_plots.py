@@ -1,22 +1,25 @@
 """Chapter 15: memory of each pipeline stage against the limit of the GPU, and the parts of the time of a step."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ernie_from_scratch.lab.figures import label, label_rows, legend_below, new_figure, patches, write
+from ernie_from_scratch.lab.figures import (
+    Artist,
+    Axes,
+    Figure,
+    Style,
+    label,
+    label_rows,
+    legend_below,
+    new_figure,
+    patches,
+    write,
+)
 from ernie_from_scratch.lab.theme import LIGHT, Theme
 from ernie_from_scratch.planner.memory import GIB, Memory
 from ernie_from_scratch.planner.search import Plan
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 PARTS = tuple(field.name for field in dataclasses.fields(Memory))
 MOST_STAGES = 9  # bars in a picture
@@ -70,7 +73,7 @@ def _stacks(ax: Axes, memories: Mapping[str, Memory], limit: float, title: str, 
         over_line = dict(facecolor=theme.page, edgecolor="none", pad=0.6)
         number = f"{bottom:.1f}" if bottom < 100 else f"{bottom:,.0f}"
         color = theme.series[1] if bottom > limit else theme.ink
-        style = dict(color=color, fontsize=9, bbox=over_line, zorder=4)
+        style: Style = dict(color=color, fontsize=9, bbox=over_line, zorder=4)
         ax.text(place, bottom + 0.015 * highest, number, ha="center", va="bottom", **style)
     ax.axhline(limit, color=theme.ink, linewidth=1.2, linestyle="--")
     ax.set_xticks(range(len(memories)), list(memories), color=theme.ink, fontsize=9)

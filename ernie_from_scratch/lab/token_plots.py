@@ -1,14 +1,15 @@
 """Chapter 01: text split into tokens, the steps of WordPiece, and what a vocabulary covers."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ernie_from_scratch.lab.figures import (
+    Artist,
+    Axes,
+    Figure,
+    Style,
     blend,
     hide_axes,
     label,
@@ -22,11 +23,6 @@ from ernie_from_scratch.lab.theme import LIGHT, Theme
 from ernie_from_scratch.text.tokenizers.basic import is_han, is_punctuation
 from ernie_from_scratch.text.tokenizers.vocabulary import SPECIAL_TOKENS
 from ernie_from_scratch.text.tokenizers.wordpiece import Piece
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 KINDS = {  # kind of token -> name in the legend, place of its colour in Theme.series
     "han": ("one Han character", 0),
@@ -91,14 +87,14 @@ def _is_wide(char: str) -> bool:
 def _box(ax: Axes, left: float, right: float, middle: float, token: str, theme: Theme) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    shape = dict(boxstyle="round,pad=0,rounding_size=0.12", **_box_style(token_kind(token), theme))
+    shape: Style = dict(boxstyle="round,pad=0,rounding_size=0.12", **_box_style(token_kind(token), theme))
     ax.add_patch(FancyBboxPatch((left + 0.06, middle - 0.34), right - left - 0.12, 0.68, **shape))
     width = sum(1.0 if _is_wide(char) else 0.85 if char.isupper() else 0.6 for char in token)
     size = min(11, max(5.5, 25 * (right - left) / width))  # points, so that the token fits into its box
     write(ax, (left + right) / 2, middle - 0.02, token, theme.ink, size, zorder=4)
 
 
-def _box_style(kind: str, theme: Theme) -> dict[str, Any]:
+def _box_style(kind: str, theme: Theme) -> Style:
     """A coloured edge around a paler colour; unknown tokens are empty and dashed."""
     place = KINDS[kind][1]
     if place is None:

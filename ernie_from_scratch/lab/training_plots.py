@@ -1,18 +1,12 @@
 """Chapters 10 and 11: numbers in half precision, the loss scale, differences between runs, interrupted runs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ernie_from_scratch.lab.figures import handles_of, label, legend_below, new_figure
+from ernie_from_scratch.lab.figures import Figure, Style, handles_of, label, legend_below, new_figure
 from ernie_from_scratch.lab.theme import LIGHT, Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SMALLEST_HALF, LARGEST_HALF = 2.0**-24, 65504.0  # of float16, subnormal numbers included
 LOWEST_POWER, HIGHEST_POWER = -50, 20  # of 2, the ends of the axis
@@ -49,7 +43,9 @@ def loss_scale_curve(scales: Sequence[float], skipped: Sequence[int], theme: The
     """The loss scale at each step on a logarithmic axis, with a cross at each skipped step."""
     figure, (ax,) = new_figure(theme, 7.2, 2.8)
     ax.step(range(len(scales)), scales, where="post", color=theme.series[0], linewidth=2, label="loss scale")
-    cross = dict(color=theme.series[1], markersize=8, markeredgewidth=2, label="overflow: step skipped")
+    cross: Style = dict(
+        color=theme.series[1], markersize=8, markeredgewidth=2, label="overflow: step skipped"
+    )
     ax.plot(skipped, [scales[step] for step in skipped], "x", **cross)
     ax.set_yscale("log", base=2)
     ax.minorticks_off()
@@ -67,7 +63,7 @@ def difference_curves(
     lowest = math.floor(math.log10(min(positive, default=1.0))) - 1  # powers of 10
     highest = math.ceil(math.log10(max(positive, default=1.0)))
     for number, (name, values) in enumerate(lines.items()):
-        line = dict(color=theme.color(number), linewidth=2, marker="o", markersize=4, label=name)
+        line: Style = dict(color=theme.color(number), linewidth=2, marker="o", markersize=4, label=name)
         ax.plot(range(start, start + len(values)), np.maximum(values, 10.0**lowest), **line)
     ax.set_yscale("log")
     powers = range(lowest, highest + 1)

@@ -40,7 +40,7 @@ class ErnieModel(PretrainedModel):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         return_dict: bool = False,
-    ):
+    ) -> EncoderOutput | tuple:
         """Takes ids [B, L] int64 or `inputs_embeds` [B, L, H], a mask as `additive_mask` describes it (without
         one, padding ids are hidden), and `past_key_values` of an earlier call with `use_cache`.
 
@@ -96,7 +96,7 @@ class ErnieModel(PretrainedModel):
         use_cache: bool = False,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
-    ):
+    ) -> tuple:
         mask = self.attention_mask(batch)
         additive, packing = None, None
         layers = list(self.layers) if layers is None else list(layers)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from paddle import Tensor, nn
 
 from ernie_from_scratch.config import EncoderConfig, ErnieConfig
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Batch = dict[str, Any]  # the arguments of forward by name: tensors, or None where left out
 
@@ -41,16 +45,18 @@ class PretrainedModel(nn.Layer):
         """The first hidden states [B, L, H] of a batch."""
         raise NotImplementedError
 
-    def run_layers(self, states: Tensor, batch: Batch, layers=None, **options):
+    def run_layers(
+        self, states: Tensor, batch: Batch, layers: Iterable[nn.Layer] | None = None, **options: bool
+    ) -> tuple:
         """States [B, L, H] through all layers, or through those given: see `ErnieEncoder.forward` for the result."""
         raise NotImplementedError
 
-    def head(self, states: Tensor, batch: Batch):
+    def head(self, states: Tensor, batch: Batch) -> Any:
         """The outputs of this network from the last hidden states [B, L, H]."""
         raise NotImplementedError
 
     @classmethod
-    def from_pretrained(cls, name_or_folder: str | os.PathLike, **overrides):
+    def from_pretrained(cls, name_or_folder: str | os.PathLike, **overrides: Any) -> Self:
         """A model with the weights of a folder (PaddleNLP's, Hugging Face's or `save_pretrained`'s), or of a
         published model; see `weights.pretrained.load_pretrained`.
         """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 from paddle import Tensor, nn
 
@@ -46,7 +47,7 @@ class TaskModel(PretrainedModel):
         output_attentions: bool = False,
         return_dict: bool = False,
         **task_arguments: Tensor | None,
-    ):
+    ) -> Any:
         """Takes what the backbone takes, and the `task_inputs` and `label_names` of this class.
 
         Gives the outputs of `head`; the loss comes first where all labels that it needs are given.
@@ -88,7 +89,9 @@ class TaskModel(PretrainedModel):
     def embed(self, batch: Batch) -> Tensor:
         return self.backbone.embed(self.backbone_batch(batch))
 
-    def run_layers(self, states: Tensor, batch: Batch, layers: list[nn.Layer] | None = None, **options):
+    def run_layers(
+        self, states: Tensor, batch: Batch, layers: Iterable[nn.Layer] | None = None, **options: bool
+    ) -> tuple:
         return self.backbone.run_layers(states, self.backbone_batch(batch), layers, **options)
 
     def backbone_batch(self, batch: Batch) -> Batch:

@@ -1,7 +1,7 @@
 """What every objective is: the batch keys that it needs, and a Loss from a network's outputs.
 
-The outputs and the labels are separate steps, so that a pipeline's last stage, which has no whole network, and a
-static graph, which has no labels, compute the same loss as the plain network.
+Outputs and loss are separate steps, so that a pipeline's last stage, which has only a part of the network, and a static
+graph, which has no labels, compute the same loss as the plain network.
 """
 
 from abc import ABC, abstractmethod
@@ -48,8 +48,9 @@ class Objective(ABC):
         return {key: batch.get(key) for key in self.input_keys}
 
     @abstractmethod
-    def loss(self, network, output: ModelOutput, batch: Batch) -> Loss:
-        """The Loss of a network's output; `network` gives the losses of its own heads."""
+    def loss(self, network: Any, output: ModelOutput, batch: Batch) -> Loss:
+        """The Loss of a network's output; `network` (a `TaskModel` or what stands for one)
+        gives the losses of its own heads."""
 
     def weight(self, batch: Batch) -> float | None:
         """The weight of a micro batch in the mean over a step; None is 1."""

@@ -32,7 +32,7 @@ class MaskedLMWithPair(Objective):
         self.sentence_pairs, self.pair_loss = sentence_pairs, PAIR_LOSSES[sentence_pairs]
         self.metric_names = ("lm_loss", self.pair_loss) if self.pair_loss else ("lm_loss",)
 
-    def loss(self, network, output: PretrainingOutput, batch: Batch) -> Loss:
+    def loss(self, network: Any, output: PretrainingOutput, batch: Batch) -> Loss:
         pair_labels = batch["next_sentence_label"] if self.pair_loss else None  # [B]
         masked_lm, pair = network.losses(output, batch["masked_lm_labels"], pair_labels)
         if pair is None:

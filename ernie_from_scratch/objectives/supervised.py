@@ -16,7 +16,7 @@ class SupervisedObjective(Objective):
     def __init__(self, input_keys: tuple[str, ...] | list[str] | None = None):
         self.input_keys = tuple(input_keys or type(self).input_keys)
 
-    def loss(self, network, output: ModelOutput, batch: Batch) -> Loss:
+    def loss(self, network: Any, output: ModelOutput, batch: Batch) -> Loss:
         return Loss(network.loss(output, batch))
 
     def describe(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import paddle
 import paddle.distributed as dist
-from paddle import _C_ops
+from paddle import Tensor, _C_ops
 from paddle.autograd import PyLayer
 from paddle.base import core
 from paddle.distributed.fleet.layers.mpu import mp_ops
@@ -95,6 +95,7 @@ def _open_store():
         except RuntimeError:
             if attempt == PORT_ATTEMPTS - 1:
                 raise
+    raise AssertionError("unreachable")
 
 
 def _pair(group, peer):
@@ -190,7 +191,7 @@ def _end_coalescing(group, tasks=None):
         receive()
 
 
-def connect_ring(group) -> None:
+def connect_ring(group: Any) -> None:
     """On a CPU, let neighbours of a group send without waiting for the receiver, as over NCCL; all must call it.
 
     Stock: a send returns when the receiver has taken the tensor, so that the interleaved pipeline, whose stages all
@@ -255,7 +256,13 @@ def _concat(x, rank, size, ring, *flags):
     return paddle.concat(parts, axis=-1)
 
 
-def split_cross_entropy(logits, labels, group=None, return_softmax=False, ignore_index=-100):
+def split_cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    group: Any = None,
+    return_softmax: bool = False,
+    ignore_index: int = -100,
+) -> Tensor:
     """Cross-entropy [M, 1] of labels [M] or [M, 1] under logits [M, V / processes], each process with its slice.
 
     Shoeybi et al. 2019, section 3: only three numbers of each row are exchanged, never its logits.

@@ -9,10 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ernie_from_scratch
 from ernie_from_scratch.config import UserError
@@ -21,6 +22,7 @@ from ernie_from_scratch.utils.settings import Settings, option
 SCRIPT = Path(ernie_from_scratch.__file__).with_name("__main__.py")
 POLL_SECONDS = 0.2
 SHOW_WAITING_SECONDS = 10
+INTERRUPTED = 130  # exit code of a command that was stopped by a signal
 PDEATHSIG = 1  # number of prctl's option in linux/prctl.h
 # Paddle's own, in every process: its greeting about changed flags, and what a signal that it did not expect leaves
 NOISE = re.compile(
@@ -64,25 +66,33 @@ class LaunchSettings(Settings):
         return self
 
     @property
-    def gpu_numbers(self):
-        if not re.fullmatch(r"\d+(,\d+)*", self.gpus.strip()):
+    def gpu_numbers(self) -> list[str]:
+        numbers = (self.gpus or "").strip()
+        if not re.fullmatch(r"\d+(,\d+)*", numbers):
             raise UserError(f"--gpus is {self.gpus!r}; give numbers as in 0,1,2,3")
-        return self.gpus.strip().split(",")
+        return numbers.split(",")
 
     @property
-    def here(self):
+    def here(self) -> int | None:
         """Processes on this machine; None when no flag asks for several."""
         if self.gpus is not None:
             return len(self.gpu_numbers)
         return self.nproc or (1 if self.nnodes > 1 else None)
 
     @property
-    def processes(self):
+    def processes(self) -> int | None:
         """Processes on all machines; None when no flag asks for several."""
         return self.here and self.here * self.nnodes
 
 
-def launch(settings, arguments, log_dir, on_cpu, stop, show):
+def launch(
+    settings: LaunchSettings,
+    arguments: Sequence[str],
+    log_dir: str | os.PathLike,
+    on_cpu: bool,
+    stop: Any,
+    show: Callable[[str], None],
+) -> None:
     """Run `ernie ARGUMENTS` in the processes that `settings` describe; returns when all have ended.
 
     Args:
@@ -94,7 +104,7 @@ def launch(settings, arguments, log_dir, on_cpu, stop, show):
 
     Raises:
         UserError: one of them failed, all have been ended, and this says which and why.
-        KeyboardInterrupt: they were told to stop before they trained.
+        KeyboardInterrupt: they were stopped by a signal and left unfinished work.
     """
     log_dir = Path(log_dir)
     environment = dict(os.environ)
@@ -109,7 +119,7 @@ def launch(settings, arguments, log_dir, on_cpu, stop, show):
     if settings.node_rank is not None:
         command += ["--rank", str(settings.node_rank)]
     if on_cpu or environment.get("CUDA_VISIBLE_DEVICES") == "":
-        environment |= on_cpu_alone(settings.here)
+        environment |= on_cpu_alone(settings.here or 1)
     with open(log_dir / "launcher.log", "wb") as output:
         launcher = subprocess.Popen(
             [*command, str(SCRIPT), *arguments],
@@ -125,8 +135,8 @@ def launch(settings, arguments, log_dir, on_cpu, stop, show):
         _end(launcher)
     if launcher.returncode:
         rank, code = first_failure(log_dir, launcher.returncode)
-        if stop.requested and code == -signal.SIGTERM:
-            raise KeyboardInterrupt  # before they could train
+        if stop.requested and code in (-signal.SIGTERM, INTERRUPTED):
+            raise KeyboardInterrupt
         raise UserError(_reason(log_dir, rank, code))
 
 
@@ -192,13 +202,13 @@ def _launcher_command(log_dir):
     return [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", str(log_dir)]
 
 
-def on_cpu_alone(processes):
+def on_cpu_alone(processes: int) -> dict[str, str]:
     """Environment in which Paddle's launcher starts so many processes on the CPU, whatever GPUs there are."""
     # the launcher counts names, one for each process; CUDA sees none
     return {"CUDA_VISIBLE_DEVICES": ",".join(["-1"] * processes), "PADDLE_DISTRI_BACKEND": "gloo"}
 
 
-def address_towards(master):
+def address_towards(master: str) -> str:
     """This machine's address on the network of HOST:PORT (the launcher would take the one of the host's name)."""
     host, _, port = master.rpartition(":")
     try:
@@ -211,7 +221,7 @@ def address_towards(master):
         ) from error
 
 
-def interface_of(address):
+def interface_of(address: str) -> str:
     """Name of the network interface with this address: Gloo would take the one of the host's name."""
     import psutil
 
@@ -221,7 +231,7 @@ def interface_of(address):
     raise UserError(f"no network interface of this machine has the address {address}; check --master")
 
 
-def launched_processes():
+def launched_processes() -> int:
     """Processes that Paddle's launcher has started for this run; 1 without the launcher."""
     return int(os.environ.get("PADDLE_TRAINERS_NUM") or 1)
 
@@ -234,15 +244,15 @@ def _die_with_parent():
 
 def _watch(launcher, log_dir, stop, show):
     """Show the first process's lines and pass a stop on, until the launcher has ended."""
-    position, told, waiting = 0, False, time.monotonic() + SHOW_WAITING_SECONDS
+    position, stop_sent, waiting = 0, False, time.monotonic() + SHOW_WAITING_SECONDS
     while True:
         running = launcher.poll() is None
         position = _follow(log_dir / "workerlog.0", position, show, last=not running)
         if not running:
             return
-        if stop.requested and not told:
+        if stop.requested and not stop_sent:
             _tell_to_stop(launcher)
-            told = True
+            stop_sent = True
         if time.monotonic() > waiting and not (log_dir / "workerlog.0").exists():
             show(f"waiting for the other machines; {log_dir / 'launcher.log'} has what the launcher says")
             waiting = time.monotonic() + 60
@@ -250,7 +260,7 @@ def _watch(launcher, log_dir, stop, show):
 
 
 def _follow(file, position, show, last):
-    """Show the whole lines of `file` after byte `position`; returns the byte after them."""
+    """Show the complete lines of `file` after byte `position`; returns the byte after them."""
     if not file.exists():
         return position
     with open(file, "rb") as log:
@@ -287,7 +297,7 @@ def _end(launcher):
             launcher.wait()
 
 
-def first_failure(log_dir, code):
+def first_failure(log_dir: Path, code: int) -> tuple[int | None, int]:
     """Number on this machine and exit code of the process that failed first; (None, `code`) if none did."""
     launcher = (log_dir / "launcher.log").read_text(errors="replace")
     failed = re.search(r"Container rank (\d+) status failed .* code (-?\d+) log", launcher)

@@ -2,6 +2,8 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import paddle
 import paddle.distributed as dist
@@ -22,7 +24,7 @@ from ernie_from_scratch.parallel.tensor import gather_vocabulary, split_layers
 class Float32:
     """What `train_step` needs of a precision, for plain float32: no autocast, no loss scale."""
 
-    def autocast(self):
+    def autocast(self) -> AbstractContextManager:
         return contextlib.nullcontext()
 
     def scale(self, loss: Tensor) -> Tensor:
@@ -72,7 +74,9 @@ class ParallelNetwork(nn.Layer):
         """From now on `sharded` computes, and leaves the mean of each gradient on one process (ZeRO stage 2)."""
         self._forward, self._gradients_sharded = [sharded], True
 
-    def train_step(self, batches: Sequence[Batch], seeds: Iterable[int], precision) -> tuple[Tensor, int]:
+    def train_step(
+        self, batches: Sequence[Batch], seeds: Iterable[int], precision: Any
+    ) -> tuple[Tensor, int]:
         """Gradients of one optimizer step, of the mean over all micro batches of all processes, left in `model`.
 
         Args:
@@ -86,7 +90,8 @@ class ParallelNetwork(nn.Layer):
         """
         self._precision = precision
         self._sums = paddle.zeros([1 + len(self.objective.metric_names)], dtype="float64")
-        tokens = sum(token_count(batch) for batch in batches) if self.strategy.last_stage else 0
+        read = [batch for batch in batches if self.objective.weight(batch) != 0 and self.strategy.last_stage]
+        tokens = sum(map(token_count, read))
         batches = [to_tensors(batch) for batch in batches]
         if self._pipeline is not None:
             self._pipeline.forward_backward(batches, list(seeds), precision)
@@ -151,7 +156,7 @@ class ParallelNetwork(nn.Layer):
         return float(self._sum_over(own, ["pp_group"]).sqrt())
 
     @paddle.no_grad()
-    def forward(self, return_dict: bool = True, **inputs: Tensor | None):
+    def forward(self, return_dict: bool = True, **inputs: Tensor | None) -> Any:
         """The model's outputs for `inputs`, complete and in float32, the same on every process of the group."""
         if self._pipeline is None:
             output = self._complete(self.model(**inputs, return_dict=True))
@@ -169,7 +174,7 @@ class ParallelNetwork(nn.Layer):
         """The loss of complete logits, as `forward` gives them."""
         return mean_cross_entropy(logits, labels)
 
-    def losses(self, output: ModelOutput, *labels: Tensor | None):
+    def losses(self, output: ModelOutput, *labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The losses of a model with pretraining heads, of complete outputs."""
         return type(self.model).losses(self, output, *labels)  # pyright: ignore[reportAttributeAccessIssue]
 

@@ -86,7 +86,7 @@ class Stage(nn.Layer):
         """What first and last stage share: each has a copy, and their gradients are added up."""
         return self.model.backbone.embeddings.word_embeddings.weight
 
-    def forward(self, received: Tensor | None):
+    def forward(self, received: Tensor | None) -> Tensor:
         return self.step(self.chunk, received)
 
 
@@ -125,7 +125,7 @@ class Pipeline:
         gloo.connect_ring(strategy.pp_group)
         self.engine: Any = fleet.distributed_model(layers)
 
-    def forward_backward(self, batches: list[Batch], seeds: list[int], precision) -> None:
+    def forward_backward(self, batches: list[Batch], seeds: list[int], precision: Any) -> None:
         """Both passes of all micro batches; gradients are those of the mean loss times the loss scale."""
         self.precision = precision
         interleaved = self.strategy.virtual_pp > 1

@@ -32,7 +32,9 @@ def check_sharding(strategy: Strategy, stage: int, offload: bool = False) -> Non
     check_sharding_stage(stage, offload, degrees, on_cpu=paddle.get_device() == "cpu")
 
 
-def parallel_optimizer(network: ParallelNetwork, optimizer, stage: int = 1, offload: bool = False):
+def parallel_optimizer(
+    network: ParallelNetwork, optimizer: Any, stage: int = 1, offload: bool = False
+) -> Any:
     """`optimizer`, made for the parameters of `network.model`, as Fleet runs it.
 
     Clipping takes the norm over the complete network; with a sharding degree, each process updates its shard of the
@@ -61,7 +63,7 @@ def parallel_optimizer(network: ParallelNetwork, optimizer, stage: int = 1, offl
     return distributed
 
 
-def parallel_scaler(scaler, strategy: Strategy, stage: int = 1):
+def parallel_scaler(scaler: Any, strategy: Strategy, stage: int = 1) -> Any:
     """A `paddle.amp.GradScaler` whose processes agree whether a gradient of any of them is not finite."""
     if strategy.processes == 1:
         return scaler

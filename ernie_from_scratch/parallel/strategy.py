@@ -120,7 +120,9 @@ class Strategy:
         return self.pp_rank == self.pp - 1
 
 
-def fleet_strategy(dp, sharding, mp, pp, virtual_pp, overlap, on_cpu):
+def fleet_strategy(
+    dp: int, sharding: int, mp: int, pp: int, virtual_pp: int, overlap: bool, on_cpu: bool
+) -> fleet.DistributedStrategy:
     """Fleet's configuration."""
     strategy = fleet.DistributedStrategy()
     strategy.hybrid_configs = {

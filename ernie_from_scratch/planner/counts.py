@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from ernie_from_scratch.config import EncoderConfig
+from ernie_from_scratch.dataset.settings import DataSettings
 from ernie_from_scratch.parallel.layer_split import stage_chunks
 
 
@@ -85,7 +86,11 @@ def step_flops(config: EncoderConfig, row_lengths: np.ndarray, num_predictions: 
 
 
 def full_batch_flops(
-    config: EncoderConfig, num_rows: int, seq_len: int, masked_lm_prob: float = 0.15, recompute: bool = False
+    config: EncoderConfig,
+    num_rows: int,
+    seq_len: int,
+    masked_lm_prob: float = DataSettings.masked_lm_prob,
+    recompute: bool = False,
 ) -> float:
     """FLOPs of a step on rows without padding, with recomputation included if `recompute`; without the pair head.
 

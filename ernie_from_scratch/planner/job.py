@@ -12,6 +12,7 @@ from ernie_from_scratch.config import (
     config_class_of_file,
 )
 from ernie_from_scratch.config.base import nearest_choice
+from ernie_from_scratch.dataset.settings import DataSettings
 from ernie_from_scratch.parallel.degrees import Degrees, check_global_batch, check_mp_degree
 from ernie_from_scratch.parallel.layer_split import stage_chunks
 
@@ -59,7 +60,7 @@ class Job:
     global_batch_size: int
     max_seq_len: int
     precision: str = "fp16"
-    masked_lm_prob: float = 0.15
+    masked_lm_prob: float = DataSettings.masked_lm_prob
 
     def __post_init__(self) -> None:
         for name in ("global_batch_size", "max_seq_len"):

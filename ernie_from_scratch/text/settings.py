@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
-from ernie_from_scratch.utils.cpu import available_cores
+from ernie_from_scratch.utils.machine import available_cores
 from ernie_from_scratch.utils.settings import REQUIRED, Settings, inherit, option
 
 FORMATS = ("auto", "txt", "jsonl")

@@ -1,1 +1,1 @@
-"""The training room: from a model and batches to a finished run that can be stopped and resumed anywhere."""
+"""Training: one loop, checkpoints, exact resume; pretraining on top of it."""

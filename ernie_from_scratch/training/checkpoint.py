@@ -17,7 +17,7 @@ from typing import Any
 import paddle
 from paddle import Tensor, nn
 
-from ernie_from_scratch.config import EXECUTION_FIELDS, UserError
+from ernie_from_scratch.config import EXECUTION_FIELDS, EncoderConfig, UserError
 from ernie_from_scratch.parallel.network import ParallelNetwork
 from ernie_from_scratch.parallel.processes import Processes, reporting_lost_processes
 from ernie_from_scratch.parallel.resharding import gather, take_own
@@ -128,7 +128,9 @@ class Checkpoints:
             return gather(self.network, tensors)
 
     def save(self, step: int, state: dict[str, Any], keep: int, milestone_every: int) -> None:
-        """Write `model_{step}` unless it is there, and prune; returns when it is written. Every process calls it.
+        """Write `model_{step}` unless it is there undamaged, and prune; returns when it is written.
+
+        Every process calls it.
 
         Args:
             state: JSON-able dict with all else that a resume needs.
@@ -137,18 +139,25 @@ class Checkpoints:
         Raises:
             UserError: it can't be written (a full disk); the checkpoint before is untouched.
         """
-        missing = self.writes and not (self.folder / f"model_{step}").exists()
+        missing = self.writes and check_manifest(self.folder / f"model_{step}") is not None
         if any(self.processes.gather(missing)):
             weights, model = self.gather_weights(), self.network.model
             optimizer = optimizer_state(model, self.optimizer)
             optimizer |= {name: self._gather(optimizer[name]) for name in SHARDED}
-            if self.writes:
+            if self.writes and weights is not None:
                 write_checkpoint(self.folder, step, model.config, weights, optimizer, state)
                 prune(self.folder, keep, milestone_every)
         self.processes.wait()  # until it is written
 
 
-def write_checkpoint(folder: Path, step: int, config, weights, optimizer, state: dict[str, Any]) -> Path:
+def write_checkpoint(
+    folder: Path,
+    step: int,
+    config: EncoderConfig,
+    weights: dict[str, Tensor],
+    optimizer: dict[str, Any],
+    state: dict[str, Any],
+) -> Path:
     """Write `folder/model_{step}` from complete tensors, and point `model_last` at it; returns its path."""
     target = folder / f"model_{step}"
     with atomic_folder(target, replace=True) as temporary:  # a damaged checkpoint of this step may be there

@@ -1,7 +1,7 @@
 """Losses, masked accuracy and perplexity by kind of span on held-out splits."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import paddle
@@ -9,9 +9,14 @@ import paddle.nn.functional as F
 
 from ernie_from_scratch.dataset.batch import Batch, to_tensors
 from ernie_from_scratch.dataset.source import Source, Split
+from ernie_from_scratch.models.task_model import TaskModel
 from ernie_from_scratch.objectives import Objective
+from ernie_from_scratch.parallel.network import ParallelNetwork
 from ernie_from_scratch.text.corpus.spans import ENTITY_TYPES
 from ernie_from_scratch.training.settings import PretrainSettings
+
+if TYPE_CHECKING:
+    from ernie_from_scratch.training.trainer import Trainer
 
 KINDS = ("outside", *ENTITY_TYPES[1:])  # of masked tokens, in the order of masked_span_kinds
 
@@ -25,7 +30,7 @@ class MaskedLMEvaluator:
     def due(self, step: int, last: bool) -> bool:
         return self.settings.eval_freq > 0 and (step % self.settings.eval_freq == 0 or last)
 
-    def evaluate(self, trainer) -> Iterator[tuple[str, dict[str, Any]]]:
+    def evaluate(self, trainer: "Trainer") -> Iterator[tuple[str, dict[str, Any]]]:
         for name in ("valid", "test"):
             split = self.source[name]
             if len(split):
@@ -48,7 +53,7 @@ class MaskedLMEvaluator:
 
 @paddle.no_grad()
 def evaluate(
-    network, objective: Objective, split: Split, batch_size: int, iterations: int
+    network: TaskModel | ParallelNetwork, objective: Objective, split: Split, batch_size: int, iterations: int
 ) -> dict[str, float]:
     """Mean losses (nats), masked accuracy and perplexity of `network` over `iterations` batches of `split`.
 

@@ -1,4 +1,8 @@
-"""SIGTERM and Ctrl-C ask a run to finish its step, write a checkpoint and leave; a second one ends it at once."""
+"""SIGTERM and Ctrl-C ask a run to finish its step, write a checkpoint and leave; a second one ends it at once.
+
+A run that was started with SIGINT ignored keeps ignoring it: a shell starts the background jobs of a script that way,
+since Ctrl-C is not meant for them. SIGTERM stops such a run.
+"""
 
 import signal
 import threading
@@ -15,7 +19,8 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():  # Python lets only this thread set handlers
-            self._before = {number: signal.signal(number, self._on_signal) for number in self.SIGNALS}
+            numbers = self.SIGNALS if signal.getsignal(signal.SIGINT) != signal.SIG_IGN else (signal.SIGTERM,)
+            self._before = {number: signal.signal(number, self._on_signal) for number in numbers}
         return self
 
     def _on_signal(self, number, frame):

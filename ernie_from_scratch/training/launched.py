@@ -35,7 +35,7 @@ def run_launched(
     check()
     if several.gpus is not None:
         for number in several.gpu_numbers:
-            check_gpu(f"gpu:{number}", asked=f"--gpus {several.gpus}")
+            check_gpu(f"gpu:{number}", flag=f"--gpus {several.gpus}")
     log_dir = Path(several.log_dir) if several.log_dir else make_run_folder(settings) / "logs"
     log_dir.mkdir(parents=True, exist_ok=True)
     with atomic_write(log_dir / "settings.yaml") as temporary:

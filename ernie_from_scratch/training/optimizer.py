@@ -52,10 +52,10 @@ def gradient_norm(model: nn.Layer) -> float:
     gradients = [p.grad.astype("float32") for p in model.parameters() if p.grad is not None]
     # the kernel that clipping uses: on a CPU 60 times as fast as (gradient**2).sum(), cheap enough for every step
     squares = [_C_ops.squared_l2_norm(gradient) for gradient in gradients]
-    return float(paddle.add_n(squares).sqrt()) if squares else 0.0
+    return float(paddle.add_n(squares).sqrt().reshape([])) if squares else 0.0
 
 
-def optimizer_state(model: nn.Layer, optimizer) -> dict[str, Any]:
+def optimizer_state(model: nn.Layer, optimizer: Any) -> dict[str, Any]:
     """The optimizer's state keyed by structured names (`ernie.pooler.dense.weight.moment1_0`).
 
     Paddle keys it by automatic tensor names (`linear_3.w_0_moment1_0`), which count the layers that the process
@@ -74,7 +74,7 @@ def optimizer_state(model: nn.Layer, optimizer) -> dict[str, Any]:
     return {"tensors": renamed, "master": master, "scheduler": state.get("LR_Scheduler")}
 
 
-def load_optimizer_state(model: nn.Layer, optimizer, saved: dict[str, Any]) -> None:
+def load_optimizer_state(model: nn.Layer, optimizer: Any, saved: dict[str, Any]) -> None:
     """Give `optimizer` the state that `optimizer_state` returned, for the same model under any tensor names."""
     state, masters, master = {}, saved.get("master", {}), {}
     for name, parameter in model.named_parameters():

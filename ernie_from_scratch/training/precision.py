@@ -72,12 +72,12 @@ class Precision:
     def scale(self, loss: Tensor) -> Tensor:
         return self._scaler.scale(loss) if self.scaling else loss
 
-    def unscale(self, optimizer) -> None:
+    def unscale(self, optimizer: Any) -> None:
         """Divide the gradients by the loss scale, before their norm is computed."""
         if self.scaling:
             self._scaler.unscale_(optimizer)
 
-    def step(self, optimizer) -> None:
+    def step(self, optimizer: Any) -> None:
         """The optimizer's step; with a loss scale, skipped where a gradient is not finite, and the scale adapts."""
         if self.scaling:
             self._scaler.step(optimizer)

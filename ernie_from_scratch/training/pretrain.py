@@ -5,7 +5,7 @@ from pathlib import Path
 
 import paddle
 
-from ernie_from_scratch.config import UserError
+from ernie_from_scratch.config import EncoderConfig, UserError
 from ernie_from_scratch.dataset.mask_schedule import read_schedule
 from ernie_from_scratch.dataset.pretraining_data import PretrainingData
 from ernie_from_scratch.models.registry import ModelFamily, family_of_folder, family_of_preset, find_family
@@ -43,7 +43,7 @@ def pretrain(settings: PretrainSettings, quiet: bool = False) -> TrainResult:
     evaluator = MaskedLMEvaluator(source, settings)
     progress = TrainingProgress(settings.max_steps, quiet or processes.local_rank > 0)
     trainer = Trainer(settings, processes, strategy, model, source, objective, evaluator, progress=progress)
-    with trainer.open_run():
+    with trainer.hold_folder(), trainer.open_run():
         result = trainer.train()
         if result.finished:
             write_final(trainer, vocabulary)
@@ -186,7 +186,9 @@ def build_model(settings: PretrainSettings, vocabulary: Vocabulary) -> TaskModel
     return model_class(config)
 
 
-def check_fits(settings: PretrainSettings, config, vocabulary: Vocabulary, origin: str) -> None:
+def check_fits(
+    settings: PretrainSettings, config: EncoderConfig, vocabulary: Vocabulary, origin: str
+) -> None:
     """UserError unless the network has an embedding for every token of the vocabulary and every position of a row."""
     if config.vocab_size < len(vocabulary):
         raise UserError(

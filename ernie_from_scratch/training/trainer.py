@@ -74,6 +74,9 @@ class Trainer:
         evaluator: None: no evaluation.
         checkpoint_folder: default: `settings.output_dir`.
         progress: shows bar and log lines; default: a `TrainingProgress`.
+        given_settings: what config.yaml shows and a resumed run is compared with, where values in `settings` have
+            been derived from the data; default: `settings`.
+        steps_per_epoch: also log the epoch.
         upgrade_state: from the state that an earlier version saved with a checkpoint to that of this version.
     """
 
@@ -88,11 +91,15 @@ class Trainer:
         evaluator: Evaluator | None = None,
         checkpoint_folder: Path | None = None,
         progress: TrainingProgress | None = None,
+        given_settings: TrainSettings | None = None,
         upgrade_state: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+        steps_per_epoch: int | None = None,
     ):
         self.settings, self.processes, self.strategy = settings, processes, strategy
+        self._given_settings = given_settings or settings
         self.source, self.objective, self.evaluator = source, objective, evaluator
         self.folder, self._upgrade_state = Path(settings.output_dir), upgrade_state
+        self._steps_per_epoch = steps_per_epoch
         self.progress = progress or TrainingProgress(settings.max_steps)
         self._must_agree = settings.shared() | {"the training data (SHA-256)": source.fingerprint}
         if processes.size > 1:
@@ -124,14 +131,20 @@ class Trainer:
         self.peak = measure_peak_flops(self.precision.product_type) * processes.size  # FLOP/s
 
     @contextlib.contextmanager
-    def open_run(self) -> Iterator[None]:
-        """Hold the run folder, created if necessary, and resume from its newest checkpoint."""
+    def hold_folder(self) -> Iterator[None]:
+        """Lock the run folder, created if necessary, and compare the settings with those of the run in it."""
         with contextlib.ExitStack() as held:
             if self.checkpoints.writes:
                 folder = make_run_folder(self.settings)
                 held.enter_context(locked_run_folder(folder, self.progress.log_line))
-                open_run_folder(self.settings, self.processes.size)
+                open_run_folder(self._given_settings, self.processes.size)
             self.processes.wait()  # until the folder is there
+            yield
+
+    @contextlib.contextmanager
+    def open_run(self) -> Iterator[None]:
+        """Resume from the newest checkpoint of the folder that is held, or begin; metrics.jsonl is open."""
+        with contextlib.ExitStack() as held:
             offset = self._resume()
             if self.checkpoints.writes:
                 self.metrics = held.enter_context(MetricsLog(self.folder, offset))
@@ -238,6 +251,8 @@ class Trainer:
         steps, tokens, flops = speed.since_last(self.step)
         row |= dict(tokens=self.tokens, samples_per_second=steps * self.settings.rows_per_step)
         row |= dict(tokens_per_second=tokens, mfu=flops / self.peak)
+        if self._steps_per_epoch:
+            row["epoch"] = self.step / self._steps_per_epoch
         if self.precision.scaling:
             row |= dict(loss_scale=self.precision.loss_scale, skipped_steps=self.skipped)
         if self.metrics:

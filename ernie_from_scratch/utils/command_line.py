@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> typing.NoReturn:
         raise UserError(f"{message}; `{self.prog} --help` shows the flags")
 
-    def parse_args(self, args: Sequence[str], namespace=None) -> argparse.Namespace:  # pyright: ignore
+    def parse_args(self, args: Sequence[str], namespace: Any = None) -> argparse.Namespace:  # pyright: ignore
         args = self._separated([self._underscored(arg) for arg in args])
         namespace, rest = self.parse_known_args(args, namespace)
         unknown = [arg.partition("=")[0] for arg in rest if arg.startswith("-")]
@@ -81,12 +81,10 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
     def _format_action_invocation(self, action):
         if not action.option_strings or action.nargs == 0:
             return super()._format_action_invocation(action)
-        return (
-            ", ".join(action.option_strings) + " " + self._format_args(action, action.metavar or action.dest)
-        )
+        return ", ".join(action.option_strings) + " " + self._value(action)
 
-    def _value(self, action):
-        metavar = action.metavar or action.dest
+    def _value(self, action) -> str:
+        metavar = str(action.metavar or action.dest)
         if action.option_strings:
             return self._format_args(action, metavar)
         return f"{metavar} ..." if action.nargs == "*" else metavar

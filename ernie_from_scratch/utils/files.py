@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writing, checksums, and reading of plain and compressed bytes."""
+"""Atomic writing of files, checksums, and reading of plain and compressed files."""
 
 import gzip
 import hashlib
@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from ernie_from_scratch.config import UserError
 
@@ -21,11 +21,13 @@ STDIN = "-"
 
 @contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; when the block ends well, the file written there becomes `path`.
+    """Yields a temporary path next to `path`; on success the file written there is renamed to `path`.
 
-    The temporary file is flushed to disk before it is renamed; it is removed if the block raises, so that a
-    reader sees the old file or the whole new one. Missing parent folders are made.
-    Raises UserError when the operating system refuses (no permission, no space, a folder in the way).
+    The temporary file is flushed to disk before it is renamed, and removed if the block raises, so a reader
+    sees either the old file or the complete new one. Missing parent folders are created.
+
+    Raises:
+        UserError: the file cannot be written (no permission, no space, `path` is a folder).
     """
     path = Path(path)
     temporary = None
@@ -48,12 +50,13 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def cannot_write(path: str | os.PathLike, error: OSError) -> UserError:
-    """One line for an OSError met while writing `path`."""
+    """The UserError for an OSError while writing `path`."""
     reason = (error.strerror or str(error)).lower()
-    return UserError(f"cannot write: {path} ({reason}); choose another place or make room")
+    return UserError(f"cannot write: {path} ({reason}); choose another location or free disk space")
 
 
 def flush_to_disk(path: Path) -> None:
+    """Flushes the written data of a file to disk (fsync)."""
     handle = os.open(path, os.O_RDWR)
     try:
         os.fsync(handle)
@@ -71,7 +74,7 @@ def sha256_file(path: str | os.PathLike) -> str:
 
 
 def check_readable(path: str | os.PathLike) -> None:
-    """Raises UserError unless `path` is a file or folder that can be read."""
+    """Raises UserError unless `path` is a readable file or folder."""
     path = Path(path)
     if not path.exists():
         raise UserError(f"no such file: {path}; check the spelling of the path")
@@ -81,10 +84,13 @@ def check_readable(path: str | os.PathLike) -> None:
 
 @contextmanager
 def open_bytes(path: str | os.PathLike, on_read: Callable[[int], None] | None = None) -> Iterator[BinaryIO]:
-    """Opens a file, or standard input for "-", decompressing .gz, .xz and .zst by their names.
+    """Opens a file, or standard input for "-"; .gz, .xz and .zst are decompressed.
 
-    `on_read` hears the number of bytes of each read of the file as it is stored (for progress bars).
-    Errors met in the block while reading (a truncated or damaged archive) become UserError.
+    Args:
+        on_read: called with the number of bytes of each read of the file as stored, for progress bars.
+
+    Raises:
+        UserError: the file cannot be read, or turns out to be truncated or damaged while it is read.
     """
     try:
         if str(path) == STDIN:
@@ -103,14 +109,12 @@ def open_bytes(path: str | os.PathLike, on_read: Callable[[int], None] | None = 
             f"cannot read: {path} ({(error.strerror or str(error)).lower()}); check the file"
         ) from error
     except Exception as error:
-        if (
-            type(error).__module__.split(".")[0] == "zstandard"
-        ):  # its error class exists only where it is installed
+        if type(error).__module__.split(".")[0] == "zstandard":  # an optional package
             raise _damaged(path, error) from error
         raise
 
 
-def _damaged(path, error: Exception) -> UserError:
+def _damaged(path: str | os.PathLike, error: Exception) -> UserError:
     return UserError(
         f"damaged or truncated archive: {path} ({str(error).lower()}); download or compress it again"
     )
@@ -119,9 +123,9 @@ def _damaged(path, error: Exception) -> UserError:
 def _decompressed(stored: BinaryIO, path: str | os.PathLike) -> BinaryIO:
     suffix = Path(path).suffix
     if suffix == ".gz":
-        return gzip.GzipFile(fileobj=stored, mode="rb")
+        return cast(BinaryIO, gzip.GzipFile(fileobj=stored, mode="rb"))
     if suffix == ".xz":
-        return lzma.LZMAFile(stored, "rb")
+        return cast(BinaryIO, lzma.LZMAFile(stored, "rb"))
     if suffix == ".zst":
         try:
             import zstandard
@@ -134,9 +138,9 @@ def _decompressed(stored: BinaryIO, path: str | os.PathLike) -> BinaryIO:
 
 
 class _CountedFile(io.FileIO):
-    """A file that tells how much is read from it."""
+    """A file that reports the size of each read to `on_read`."""
 
-    def __init__(self, path, on_read):
+    def __init__(self, path: str | os.PathLike, on_read: Callable[[int], None] | None):
         super().__init__(path, "rb")
         self._on_read = on_read
 
@@ -148,14 +152,14 @@ class _CountedFile(io.FileIO):
 
 
 class _ZstStream(io.RawIOBase):
-    """A .zst file of any number of frames; unlike zstandard's own reader it notices a cut-off last frame."""
+    """A .zst file of any number of frames; unlike zstandard's reader it detects a truncated last frame."""
 
-    def __init__(self, stored: BinaryIO, zstandard):
+    def __init__(self, stored: BinaryIO, zstandard: Any):
         self._file = stored
         self._new_frame = zstandard.ZstdDecompressor().decompressobj
         self._frame = None
         self._packed = b""  # read from the file, not yet decompressed
-        self._text = b""  # decompressed, not yet handed out
+        self._text = b""  # decompressed, not yet returned
 
     def readable(self) -> bool:
         return True

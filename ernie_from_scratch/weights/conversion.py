@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from ernie_from_scratch.config import ModelConfig, UserError
+from ernie_from_scratch.config import EncoderConfig, UserError
 from ernie_from_scratch.models.pretrained import PretrainedModel
 from ernie_from_scratch.models.registry import (
     ModelFamily,
@@ -113,7 +113,7 @@ def convert(
 
 def find_config(
     source: Path, model_config: str | Path | None
-) -> tuple[ModelFamily, ModelConfig, Path | None]:
+) -> tuple[ModelFamily, EncoderConfig, Path | None]:
     """The family, the configuration and the folder that it was read from (None: a preset): `model_config`, or the
     file in the source or, for a static_vars, in its parent.
     """
@@ -143,7 +143,7 @@ def read_source(source: Path, base_name: str) -> tuple[str, dict[str, np.ndarray
 
 
 def find_head(
-    folder: Path | None, tensors: dict[str, np.ndarray], family: ModelFamily, config: ModelConfig
+    folder: Path | None, tensors: dict[str, np.ndarray], family: ModelFamily, config: EncoderConfig
 ) -> str | None:
     """The head of the network that was saved (None: it has none): as config.json says, or as the tensors show."""
     path = folder and folder / "config.json"

@@ -9,12 +9,12 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from ernie_from_scratch.config import ModelConfig, UserError
+from ernie_from_scratch.config import EncoderConfig, UserError
 
 TIMEOUT = 20  # seconds to wait for the server's headers
 
 
-def fetch(config_class: type[ModelConfig], name: str) -> tuple[ModelConfig, Path]:
+def fetch(config_class: type[EncoderConfig], name: str) -> tuple[EncoderConfig, Path]:
     """Configuration of the published model `name` and path of its weights; its family is that of `config_class`.
 
     Raises:

@@ -1,13 +1,13 @@
 """Fuzz targets of the C++ helpers: `make fuzz` and `make asan`, or see fuzz.sh.
 
 A target draws its input from bytes with the hypothesis strategies of the tests, runs the C++ helper and its
-plain Python twin on it, and fails when the two differ. There are two sources of bytes:
+Python version on it, and fails when the two differ. There are two sources of bytes:
 
     python tests/fuzz/fuzz.py NAME [libFuzzer's flags] [folder of inputs, or one input]
-        libFuzzer through atheris. The twin is instrumented, so inputs that reach new lines of it are kept.
+        libFuzzer through atheris. The Python version is instrumented, and inputs that reach new lines are kept.
     python tests/fuzz/fuzz.py --random SECONDS NAME
-        random bytes, for the sanitized helpers: g++'s libasan and libFuzzer do not go together. The bytes of
-        the run under way are in build/fuzz/NAME/last, so that a crash leaves its input.
+        random bytes, for the sanitized helpers: g++'s libasan and libFuzzer do not work together. The bytes of
+        the current run are in build/fuzz/NAME/last, so that a crash leaves its input.
     python tests/fuzz/fuzz.py
         the names of the targets.
 """
@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-TARGETS = ("words", "wordpiece", "encode", "text_doors", "batches", "tables", "sampler_doors")
+TARGETS = ("words", "wordpiece", "encode", "text_arguments", "batches", "tables", "sampler_arguments")
 LONGEST = 4096  # bytes of an input
 
 
@@ -31,24 +31,33 @@ def target(name: str):
         "words": fuzz_text.words_equal,
         "wordpiece": fuzz_text.wordpiece_equal,
         "encode": fuzz_text.encode_equal,
-        "text_doors": fuzz_text.doors_hold,
+        "text_arguments": fuzz_text.hostile_arguments,
         "batches": test_sampler_cpp.test_batches_are_identical,
         "tables": test_sampler_cpp.test_sample_tables_are_identical,
-        "sampler_doors": test_sampler_cpp.test_hostile_input_is_refused_or_survived,
+        "sampler_arguments": test_sampler_cpp.test_hostile_input_is_refused_or_survived,
     }
     return found[name].hypothesis.fuzz_one_input
 
 
-def instrument_twins(atheris) -> None:
-    """Coverage of the functions and methods of the plain versions."""
+def instrument_python_versions(atheris) -> None:
+    """Coverage of their functions and methods."""
     from ernie_from_scratch.dataset import blending, collate, masking, sampler, samples
-    from ernie_from_scratch.text.corpus import encoding as encode
-    from ernie_from_scratch.text.corpus import sentences
+    from ernie_from_scratch.text.corpus import encoding, sentences
     from ernie_from_scratch.text.segmenters import dictionary
-    from ernie_from_scratch.text.tokenizers import basic
-    from ernie_from_scratch.text.tokenizers import wordpiece as tokenizer
+    from ernie_from_scratch.text.tokenizers import basic, wordpiece
 
-    modules = (blending, collate, masking, sampler, samples, basic, dictionary, encode, sentences, tokenizer)
+    modules = (
+        blending,
+        collate,
+        masking,
+        sampler,
+        samples,
+        basic,
+        dictionary,
+        encoding,
+        sentences,
+        wordpiece,
+    )
     for module in modules:
         for owner in (module, *(c for c in vars(module).values() if inspect.isclass(c))):
             for thing in vars(owner).values():
@@ -82,7 +91,7 @@ def main():
 
         run = target(sys.argv.pop(1))
         run(bytes(LONGEST))  # makes the tables, while they are not instrumented
-        instrument_twins(atheris)
+        instrument_python_versions(atheris)
         atheris.Setup(sys.argv, run)
         atheris.Fuzz()
 

@@ -1,4 +1,4 @@
-"""Fuzz targets of the text helpers: equal to the plain versions, and hostile arguments refused, never run."""
+"""Fuzz targets of the text helpers: equal to the Python versions, and hostile arguments are refused."""
 
 import functools
 
@@ -86,7 +86,7 @@ def dictionaries(draw):
     words=st.one_of(st.none(), st.lists(ANY_TEXT, max_size=4), st.just("whole")),
     spans=st.lists(st.tuples(NUMBER, NUMBER, NUMBER), max_size=4),
 )  # fmt: skip
-def doors_hold(
+def hostile_arguments(
     dictionary, start, rows, emission_rows, own_words, vocabulary, expansions, longest, text, words, spans
 ):
     helpers = native.helpers()

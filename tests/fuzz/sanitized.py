@@ -1,4 +1,4 @@
-"""Puts the C++ helpers built with sanitizers (by fuzz.sh) in the place of the ordinary ones: import it first.
+"""Replaces the C++ helpers by those built with sanitizers (by fuzz.sh): import it first.
 
 A read or write out of bounds, a use after free, an overflow or a shift too far then ends the process with a
 report.

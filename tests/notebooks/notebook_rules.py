@@ -190,9 +190,9 @@ def same_as_package(stem: str, notebook, package: Package) -> list[str]:
     """Each class that bears the name of one of the package's must be that one.
 
     So must each function of the module that the chapter is named after, of the modules whose classes it builds, and
-    of those that its metadata name: {"ernie_from_scratch": {"modules": ["optimizer", ...]}}. Comments,
-    docstrings and the annotations of functions may differ. A method may be left to the package when the notebook's metadata say so:
-    {"ernie_from_scratch": {"left_to_the_package": ["ErnieTokenizer.decode", ...]}}.
+    of those that its metadata name: {"ernie_from_scratch": {"modules": ["optimizer", ...]}}. Comments, docstrings
+    and annotations of functions and their local variables may differ. A method may be left to the package when the
+    notebook's metadata say so: {"ernie_from_scratch": {"left_to_the_package": ["ErnieTokenizer.decode", ...]}}.
     """
     classes, functions = definitions(notebook)
     left = notebook["metadata"].get("ernie_from_scratch", {}).get("left_to_the_package", [])
@@ -249,11 +249,16 @@ def members(node: ast.ClassDef) -> dict[str, ast.AST]:
 
 
 class Normalizer(ast.NodeTransformer):
-    """Drops docstrings and annotations of functions, and writes `super(Class, self)`, which a method outside its class
-    needs, as `super()`."""
+    """Drops docstrings and annotations of functions and of their local variables, and writes `super(Class, self)`,
+    which a method outside its class needs, as `super()`."""
+
+    def __init__(self):
+        self.function_depth = 0
 
     def visit_FunctionDef(self, node):
+        self.function_depth += 1
         self.generic_visit(node)
+        self.function_depth -= 1
         node.returns = None
         first = node.body[0]
         if (
@@ -267,6 +272,12 @@ class Normalizer(ast.NodeTransformer):
     def visit_arg(self, node):
         node.annotation = None
         return node
+
+    def visit_AnnAssign(self, node):
+        self.generic_visit(node)
+        if self.function_depth == 0 or node.value is None:
+            return node
+        return ast.copy_location(ast.Assign([node.target], node.value), node)
 
     def visit_Call(self, node):
         self.generic_visit(node)

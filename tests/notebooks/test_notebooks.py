@@ -1,5 +1,6 @@
 """The committed notebooks keep the rules, and the rules notice when a notebook breaks them."""
 
+import ast
 import copy
 import re
 import subprocess
@@ -180,6 +181,8 @@ FORWARD = "@method_of(Pooler)\ndef forward(self, x):\n    # other words\n    ret
 def test_the_package_s_class_in_one_cell_or_several(package):
     whole = START + "\n    def forward(self, x):\n        return self.dense(x[:, 0])"
     apart = START.replace("super()", "super(Pooler, self)")
+    annotated = FORWARD.replace("return ", "pooled: Tensor = x[:, 0]\n    return ")
+    assert rules.plain(ast.parse(annotated)) == rules.plain(ast.parse(annotated.replace(": Tensor", "")))
     naive = "class NaivePooler:\n    def forward(self):\n        return 1"
     for sources in ((whole, "def scale(x):\n    return 2 * x"), (START, FORWARD), (apart, FORWARD), (naive,)):
         assert rules.same_as_package("05_pooler", made_up(*sources), package) == []

@@ -52,7 +52,7 @@ def backends_of_format(format: str | None) -> list[str]:
 
 
 def load_backend(
-    folder: str | Path, task: Task, name: str = "auto", num_threads: int | None = None
+    folder: str | Path, task: Task, name: str = BACKEND_CHOICES[0], num_threads: int | None = None
 ) -> "Backend":
     """Load a model folder (dynamic graph) or an export folder into the backend `name`; "auto" takes the default
     of the folder's format. `num_threads` is the number of CPU threads of an exported graph.

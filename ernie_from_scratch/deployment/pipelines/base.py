@@ -9,6 +9,7 @@ from ernie_from_scratch.config import EncoderConfig, UserError
 from ernie_from_scratch.deployment.backends.base import Backend
 from ernie_from_scratch.deployment.backends.registry import load_backend
 from ernie_from_scratch.deployment.folders import find_task, read_config
+from ernie_from_scratch.deployment.settings import PredictSettings
 from ernie_from_scratch.deployment.tasks import get_task
 from ernie_from_scratch.text.tokenizers.auto import load_tokenizer
 
@@ -69,9 +70,9 @@ def check_count(name: str, value: Any) -> None:
 def pipeline(
     task: str | None = None,
     model: str | Path | None = None,
-    backend: str = "auto",
+    backend: str = PredictSettings.backend,
     max_seq_len: int | None = None,
-    batch_size: int = 32,
+    batch_size: int = PredictSettings.batch_size,
     num_threads: int | None = None,
 ) -> Pipeline:
     """Load the folder `model` for a task of `deployment.tasks.TASKS`.

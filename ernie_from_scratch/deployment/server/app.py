@@ -13,6 +13,7 @@ import ernie_from_scratch
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.deployment.pipelines import Pipeline, pipeline
 from ernie_from_scratch.deployment.server.batcher import DynamicBatcher, Overloaded
+from ernie_from_scratch.deployment.settings import ServeSettings
 from ernie_from_scratch.deployment.tasks import STRATEGIES
 from ernie_from_scratch.utils.imports import import_extra
 
@@ -138,10 +139,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(
     model: str | Path,
-    host: str = "127.0.0.1",
-    port: int = 8000,
+    host: str = ServeSettings.host,
+    port: int = ServeSettings.port,
     task: str | None = None,
-    backend: str = "auto",
+    backend: str = ServeSettings.backend,
     max_seq_len: int | None = None,
     num_threads: int | None = None,
 ) -> None:
@@ -159,8 +160,13 @@ def serve(
     class Server(uvicorn.Server):
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
-            """uvicorn's own raises the signal again when the server has stopped; here that is a success."""
-            before = {n: signal.signal(n, self.handle_exit) for n in (signal.SIGTERM, signal.SIGINT)}
+            """uvicorn's own raises the signal again when the server has stopped; here that is a success.
+
+            An ignored SIGINT stays ignored: a background job of a script, which Ctrl-C is not meant for.
+            """
+            ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+            numbers = (signal.SIGTERM,) if ignored else (signal.SIGTERM, signal.SIGINT)
+            before = {n: signal.signal(n, self.handle_exit) for n in numbers}
             try:
                 yield
             finally:

@@ -47,7 +47,7 @@ def run_demo(settings: DemoSettings) -> dict[str, dict]:
     folder = Path(settings.output_dir)
     if settings.fresh:
         shutil.rmtree(folder, ignore_errors=True)
-    return own_text.run(settings, folder) if settings.text else _facts_demo(settings, folder)
+    return own_text.run(settings, settings.text, folder) if settings.text else _facts_demo(settings, folder)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -26,19 +26,17 @@ SENTENCES = 8
 SENTENCE_LENGTH = range(12, 50)  # characters: enough context to predict a word, short enough to read
 
 
-def run(settings: DemoSettings, folder: Path) -> dict[str, dict]:
-    """Run or resume the demo on `settings.text`; returns the results of its stages by name."""
+def run(settings: DemoSettings, text: str, folder: Path) -> dict[str, dict]:
+    """Run or resume the demo on the file or folder `text`; returns the results of its stages by name."""
     console = Console(highlight=False)
     demo = Experiment(folder, settings.deciding(), TITLES, console)
     vocabulary, prefix = folder / "vocab.txt", folder / "prepared" / "text"
     run_folder = pretraining.run_folder(folder, "word")
     model = run_folder / "final"
-    size = demo.run("vocabulary", lambda: text_stages.write_vocabulary(settings.text, vocabulary))["size"]
-    demo.run(
-        "prepare", lambda: text_stages.write_prepared(settings.text, prefix, vocabulary, segmenter="builtin")
-    )
+    size = demo.run("vocabulary", lambda: text_stages.write_vocabulary(text, vocabulary))["size"]
+    demo.run("prepare", lambda: text_stages.write_prepared(text, prefix, vocabulary, segmenter="builtin"))
     demo.run("pretrain", lambda: pretrain(settings, folder, prefix, size, console))
-    demo.run("fill", lambda: fill_masked_words(settings.text, model, console))
+    demo.run("fill", lambda: fill_masked_words(text, model, console))
     demo.run("report", lambda: {"summary": str(runs_report([run_folder], folder / "report.html"))})
     console.print(f"The model is in {model}; ask it yourself:")
     console.print(

@@ -57,6 +57,7 @@ def pretraining_settings(
         masking: a key of MASKING_SETTINGS.
         schedule: FACTS_SCHEDULE or TEXT_SCHEDULE.
     """
+    assert demo.steps is not None  # `check` fills it in
     return PretrainSettings(
         input_dir=str(corpus_prefix),
         output_dir=str(run_folder(Path(demo.output_dir), masking)),

@@ -4,12 +4,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from ernie_from_scratch.finetuning.finetune import finetune
 from ernie_from_scratch.text.recipe.facts import DATA_FOLDER
 
 SEEDS = (1, 2, 3)
-FINETUNING = dict(num_train_epochs=5, learning_rate=3e-4, batch_size=32, max_seq_len=96)
+FINETUNING: dict[str, Any] = dict(num_train_epochs=5, learning_rate=3e-4, batch_size=32, max_seq_len=96)
 
 
 def compare_starts(

@@ -30,6 +30,7 @@ class Server:
     def __init__(self, model: str | os.PathLike):
         command = [sys.executable, "-m", "ernie_from_scratch", "serve", "--model", str(model), "--port", "0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self.process.stdout and self.process.stderr  # pipes
         line = self.process.stdout.readline()  # printed when it is ready
         if "http://" not in line:
             self.process.kill()

@@ -50,7 +50,7 @@ def make_demo_probes(settings: DemoSettings) -> dict[str, list[Probe]]:
     )
 
 
-def write_recipe(settings: DemoSettings, target: str | os.PathLike) -> dict:
+def write_recipe(settings: DemoSettings, target: str | Path) -> dict:
     """Stage "recipe": write the generated documents to `target`, a .jsonl file."""
     documents = demo_documents(settings)
     sentences = write_jsonl(documents, target)

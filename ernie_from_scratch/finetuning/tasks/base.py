@@ -49,7 +49,7 @@ class Task(ABC):
         """Examples of a file; UserError when one carries a label that the task doesn't know."""
 
     @abstractmethod
-    def features(self, example, tokenizer, max_seq_len: int) -> Features:
+    def features(self, example: Any, tokenizer: Any, max_seq_len: int) -> Features:
         """Encode an example as rows of `input_ids`, `token_type_ids` and what `label_arrays` needs of it.
 
         One row in most tasks; a long text may give several windows.
@@ -63,7 +63,7 @@ class Task(ABC):
     def new_scores(self) -> Scores:
         """A counter: `update(outputs, labels)` takes a batch of arrays, `compute()` gives name -> score."""
 
-    def encode(self, examples: Sequence, tokenizer, max_seq_len: int) -> Features:
+    def encode(self, examples: Sequence, tokenizer: Any, max_seq_len: int) -> Features:
         """All rows of all examples, in order; each row knows the number of its example."""
         return [
             {**row, "example": number}
@@ -71,7 +71,7 @@ class Task(ABC):
             for row in self.features(example, tokenizer, max_seq_len)
         ]
 
-    def collate(self, rows: Features, tokenizer) -> Batch:
+    def collate(self, rows: Features, tokenizer: Any) -> Batch:
         """A padded batch with its labels."""
         return {**tokenizer.pad(rows), **self.label_arrays(rows)}
 

@@ -1,13 +1,14 @@
-"""Documents to token ids and span bits: the plain Python version; helpers_cpp/wordpiece.cpp does the same,
-faster.
+"""Documents to token ids and span bits: the Python version; helpers_cpp/encode.cpp is faster, with equal results.
 
-A sentence goes through four steps: words (segmentation.py), tokens with offsets (tokenizer.py), one byte per
-token about words, phrases and entities (spans.py), and `##` forms of the Han characters that go on a word.
+A sentence is encoded in four steps: words (segmenters/), tokens with offsets (tokenizers/wordpiece.py), a
+byte per token with word, phrase and entity boundaries (spans.py), and `##` forms of the Han characters that
+continue a word.
 """
 
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -23,59 +24,74 @@ from ernie_from_scratch.text.corpus.spans import (
 )
 from ernie_from_scratch.text.segmenters.dictionary import Segmenter
 from ernie_from_scratch.text.settings import EncodingSettings
-from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
+from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary, is_continuation
 from ernie_from_scratch.text.tokenizers.wordpiece import ErnieTokenizer
 
-LONGEST_MARKED_WORD = 6  # characters, in PaddleNLP's rule
+LONGEST_MARKED_WORD = 6  # tokens, in PaddleNLP's rule
 
-Codes = Sequence[tuple[int, int, int]]  # (first character, character after the last, spans.KIND_CODES)
+CodedSpans = Sequence[tuple[int, int, int]]  # (first character, one past the last, spans.KIND_CODES)
 
 
 @dataclass
 class Encoded:
-    """Encoded documents: `ids` [T] int32, `bits` [T] uint8, `lens` [S] int32, `docs` [D] int32 sentences of
-    each.
-    """
+    """Encoded documents: T tokens, S sentences, D documents."""
 
-    ids: np.ndarray
-    bits: np.ndarray
-    lens: np.ndarray
-    docs: np.ndarray
-    long_sentences: int  # had more tokens than allowed and were split
+    ids: np.ndarray  # [T] int32
+    bits: np.ndarray  # [T] uint8, spans.py
+    lens: np.ndarray  # [S] int32, tokens of each sentence
+    docs: np.ndarray  # [D] int32, sentences of each document
+    long_sentences: int  # sentences that were split because they had too many tokens
+
+
+class Encoder(Protocol):
+    """Encodes sentences and collects the arrays until `take` is called."""
+
+    vocabulary: Vocabulary
+
+    def add_text(self, text: str) -> None:
+        """Encodes running text: splits it into sentences, and each sentence into the segmenter's words."""
+
+    def add_sentence(self, text: str, annotated: CodedSpans = ()) -> None:
+        """Encodes a sentence whose `annotated` spans are known."""
+
+    def end_document(self) -> None: ...
+
+    def take(self) -> Encoded:
+        """Everything encoded since the last call."""
+        ...
 
 
 class Boundaries:
-    """What is known of each position between two characters of a sentence of n characters: arrays of n + 1 or
-    n.
+    """What is known about each position between the n characters of a sentence.
+
+    `annotated` spans come with the text, `detected` ones from the segmenter.
     """
 
-    def __init__(self, words: Sequence[str], given: Codes, found: Codes):
+    def __init__(self, words: Sequence[str], annotated: CodedSpans, detected: CodedSpans):
         length = sum(map(len, words))
-        self.soft = [False] * (length + 1)  # a word of the segmenter starts here
-        self.hard = [False] * (length + 1)  # a given span starts or ends here
-        self.phrase = [-1] * (length + 1)  # 1 a phrase starts, 0 none does, -1 wherever a word starts
-        self.entity = [0] * length  # number of the entity that the character is in, from 1
+        self.word_start = [False] * (length + 1)  # a word of the segmenter starts here
+        self.span_edge = [False] * (length + 1)  # a span starts or ends here
+        self.phrase = [-1] * (length + 1)  # 1: a phrase starts; 0: none does; -1: one starts if a word does
+        self.entity = [0] * length  # number of the entity that contains the character, from 1
         self.types = [0]  # type code of each entity
         position = 0
         for word in words:
-            self.soft[position] = True
+            self.word_start[position] = True
             position += len(word)
-        for start, end, code in given:
+        for start, end, code in annotated:
             if code == WORD_CODE:
-                self.soft[start + 1 : end] = [False] * (end - start - 1)
-            self.hard[start] = self.hard[end] = True
-        entities = sorted((s for s in given if s[2] < PHRASE_CODE), key=lambda s: (s[0] - s[1], s[0]))
-        for start, end, code in [
-            *entities,
-            *found,
-        ]:  # the longer of two given ones wins; given ones win over found
+                self.word_start[start + 1 : end] = [False] * (end - start - 1)
+            self.span_edge[start] = self.span_edge[end] = True
+        entities = sorted((s for s in annotated if s[2] < PHRASE_CODE), key=lambda s: (s[0] - s[1], s[0]))
+        # annotated entities take precedence over detected ones, and longer over shorter ones
+        for start, end, code in [*entities, *detected]:
             if not any(self.entity[start:end]):
                 self.types.append(code)
                 self.entity[start:end] = [len(self.types) - 1] * (end - start)
-                self.hard[start] = self.hard[end] = True
+                self.span_edge[start] = self.span_edge[end] = True
                 self._set_phrase(start, end)
-        phrases = sorted((s for s in given if s[2] == PHRASE_CODE), key=lambda s: (s[1] - s[0], s[0]))
-        for start, end, _ in phrases:  # the outer of two wins
+        phrases = sorted((s for s in annotated if s[2] == PHRASE_CODE), key=lambda s: (s[1] - s[0], s[0]))
+        for start, end, _ in phrases:  # outer phrases overwrite inner ones
             if not (self._inside_entity(start) or self._inside_entity(end)):
                 self._set_phrase(start, end)
 
@@ -88,7 +104,14 @@ class Boundaries:
 
 
 class PythonEncoder:
-    """Encodes sentence by sentence and collects the arrays until `take` is called."""
+    """`Encoder` in Python.
+
+    Args:
+        word_marks: which characters get `##` forms: "position" for exactly those that continue a word,
+            "paddlenlp" for PaddleNLP's rule, which gives its ids.
+        splitter: one of sentences.SPLITTERS.
+        max_sentence_length: tokens; longer sentences are split.
+    """
 
     def __init__(
         self,
@@ -108,19 +131,17 @@ class PythonEncoder:
         self._clear()
 
     def add_text(self, text: str) -> None:
-        """Running text: split into sentences, each encoded with the segmenter's words."""
         for sentence in split_sentences(text, self.splitter):
             self.add_sentence(sentence)
 
-    def add_sentence(self, text: str, given: Codes = ()) -> None:
-        words = self.segmenter.words(text)
-        found = [(start, end, KIND_CODES[kind]) for start, end, kind in self.segmenter.entities(text, words)]
-        ids, bits = self.encode(text, words, given, found)
+    def add_sentence(self, text: str, annotated: CodedSpans = ()) -> None:
+        words, detected = segment(self.segmenter, text)
+        ids, bits = self.encode(text, words, annotated, detected)
         if not ids:
             return
-        cuts = cut_points(bits, self.max_sentence_length)
-        self._long += len(cuts) > 2
-        for start, end in zip(cuts, cuts[1:], strict=False):
+        points = split_points(bits, self.max_sentence_length)
+        self._long += len(points) > 2
+        for start, end in zip(points, points[1:], strict=False):
             if start:
                 bits[start] |= WORD_START | PHRASE_START | (ENTITY_START if bits[start] >> TYPE_SHIFT else 0)
             self._lens.append(end - start)
@@ -134,7 +155,6 @@ class PythonEncoder:
         self._sentences = 0
 
     def take(self) -> Encoded:
-        """Everything encoded since the last call."""
         encoded = Encoded(
             np.array(self._ids, np.int32),
             np.array(self._bits, np.uint8),
@@ -150,89 +170,98 @@ class PythonEncoder:
         self._sentences = self._long = 0
 
     def encode(
-        self, text: str, words: Sequence[str], given: Codes = (), found: Codes = ()
-    ) -> tuple[list, bytearray]:
+        self, text: str, words: Sequence[str], annotated: CodedSpans = (), detected: CodedSpans = ()
+    ) -> tuple[list[int], bytearray]:
         """Ids and span bits of one sentence."""
-        exact = self.word_marks == "paddlenlp"
-        pieces = self.tokenizer.pieces(text, special_tokens=exact)
-        known = Boundaries(words, given, found)
+        paddlenlp_rule = self.word_marks == "paddlenlp"
+        pieces = self.tokenizer.pieces(text, special_tokens=paddlenlp_rule)
+        known = Boundaries(words, annotated, detected)
         tokens = [token for token, _, _ in pieces]
-        marked = marks_by_set(tokens, _words_between(text, known)) if exact else None
+        continues = [False] * len(tokens)  # by PaddleNLP's rule
+        if paddlenlp_rule:
+            continues = paddlenlp_continuations(tokens, _words_between(text, known))
         ids = [self.vocabulary.id_of(token) for token in tokens]
         bits = bytearray()
-        before, entity_before = -1, 0  # first character and entity of the token before
+        previous_start, previous_entity = -1, 0  # first character and entity of the previous token
         for i, (token, start, end) in enumerate(pieces):
-            start = max(start, before)
-            crossed = range(before + 1, start + 1)
+            start = max(start, previous_start)
+            positions = range(
+                previous_start + 1, start + 1
+            )  # where a boundary separates it from the previous
             entity = next(filter(None, known.entity[start:end]), 0)
-            continues_piece = token.startswith("##") and len(token) > 2
-            if exact:
-                soft = not (marked[i] or continues_piece)
+            if paddlenlp_rule:
+                word_start = not (continues[i] or is_continuation(token))
             else:
-                soft = not continues_piece and any(known.soft[p] for p in crossed)
-            phrase_edge = any(known.phrase[p] == 1 for p in crossed)
+                word_start = not is_continuation(token) and any(known.word_start[p] for p in positions)
+            phrase_edge = any(known.phrase[p] == 1 for p in positions)
             starts_word = (
                 i == 0
-                or soft
+                or word_start
                 or phrase_edge
-                or entity != entity_before
-                or any(known.hard[p] for p in crossed)
+                or entity != previous_entity
+                or any(known.span_edge[p] for p in positions)
             )
             starts_phrase = i == 0 or (starts_word and (phrase_edge or known.phrase[start] == -1))
             bits.append(
                 WORD_START * starts_word
                 | PHRASE_START * starts_phrase
-                | ENTITY_START * (entity != 0 and entity != entity_before)
+                | ENTITY_START * (entity != 0 and entity != previous_entity)
                 | known.types[entity] << TYPE_SHIFT
             )
-            goes_on = marked[i] if exact else not starts_word and is_markable(token)
-            if goes_on and f"##{token}" in self.vocabulary:
+            continues_word = continues[i] if paddlenlp_rule else not starts_word and is_basic_han(token)
+            if continues_word and f"##{token}" in self.vocabulary:
                 ids[i] = self.vocabulary.id_of(f"##{token}")
-            before, entity_before = start, entity
+            previous_start, previous_entity = start, entity
         return ids, bits
 
 
-def is_markable(token: str) -> bool:
-    """Whether the token is one Han character of the block whose `##` forms PaddleNLP turns back to plain."""
+def segment(segmenter: Segmenter, text: str) -> tuple[list[str], CodedSpans]:
+    """The words of a text, and its entities as coded spans."""
+    words = segmenter.words(text)
+    return words, [(start, end, KIND_CODES[kind]) for start, end, kind in segmenter.entities(text, words)]
+
+
+def is_basic_han(token: str) -> bool:
+    """Whether the token is one Han character whose `##` form PaddleNLP turns back: U+4E00 to U+9FA5."""
     return len(token) == 1 and "\u4e00" <= token <= "\u9fa5"
 
 
-def marks_by_set(tokens: Sequence[str], words: Sequence[str]) -> list[bool]:
-    """PaddleNLP's whole-word rule (ernie-1.0, create_pretraining_data.py): which tokens go on a word.
+def paddlenlp_continuations(tokens: Sequence[str], words: Sequence[str]) -> list[bool]:
+    """PaddleNLP's whole word rule (ernie-1.0, create_pretraining_data.py): which tokens continue a word.
 
-    From each token with a Han character, the longest run of up to six tokens whose letters are some word of
-    the sentence is one word, wherever in the sentence that word was found.
+    Starting at each token with a Han character, the longest run of up to six tokens that spells a word of the
+    sentence is one word, wherever in the sentence that word was found.
     """
     known = {word for word in words if len(word) > 1}
-    marked = [False] * len(tokens)
+    continues = [False] * len(tokens)
     i = 0
     while i < len(tokens):
         length = 1
         if any("\u4e00" <= char <= "\u9fa5" for char in tokens[i]):
             longest = min(LONGEST_MARKED_WORD, len(tokens) - i)
             length = next((n for n in range(longest, 1, -1) if "".join(tokens[i : i + n]) in known), 1)
-        marked[i + 1 : i + length] = [True] * (length - 1)
+        continues[i + 1 : i + length] = [True] * (length - 1)
         i += length
-    return marked
+    return continues
 
 
 def _words_between(text: str, known: Boundaries) -> list[str]:
-    edges = [p for p in range(len(text) + 1) if known.soft[p] or known.hard[p] or p == len(text)]
+    edges = [p for p in range(len(text) + 1) if known.word_start[p] or known.span_edge[p] or p == len(text)]
     return [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
 
 
-def cut_points(bits: bytearray, longest: int) -> list[int]:
-    """Where to cut a sentence so that no part has more than `longest` tokens: 0, …, number of tokens.
+def split_points(bits: bytearray, longest: int) -> list[int]:
+    """Where to split a sentence into chunks of at most `longest` tokens: 0, …, number of tokens.
 
-    A cut is made at the last phrase start in the second half of the room, else at the last word start there,
-    outside of entities; without either, when the room is full.
+    A chunk ends at the last phrase start in its second half, else at the last word start there, both outside
+    of entities, else after `longest` tokens.
     """
-    cuts = [0]
-    while len(bits) - cuts[-1] > longest:
-        end = cuts[-1] + longest
-        window = range(end, end - (longest + 1) // 2, -1)
-        outside = [p for p in window if bits[p] & ENTITY_START or bits[p] >> TYPE_SHIFT == 0]
-        cut = next((p for p in outside if bits[p] & PHRASE_START), None)
-        cut = cut or next((p for p in outside if bits[p] & WORD_START), end)
-        cuts.append(cut)
-    return [*cuts, len(bits)]
+    points = [0]
+    while len(bits) - points[-1] > longest:
+        end = points[-1] + longest
+        candidates = range(end, end - (longest + 1) // 2, -1)
+        outside = [p for p in candidates if bits[p] & ENTITY_START or bits[p] >> TYPE_SHIFT == 0]
+        point = next((p for p in outside if bits[p] & PHRASE_START), None)
+        point = point or next((p for p in outside if bits[p] & WORD_START), end)
+        points.append(point)
+    return [*points, len(bits)]

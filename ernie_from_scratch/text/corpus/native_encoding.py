@@ -1,17 +1,16 @@
-"""The C++ versions of segmenter and encoder behind the same calls as the plain Python ones, and the choice
-between them.
-"""
+"""The segmenter and the encoder in C++, with the interface of the Python ones, and the choice between them."""
 
 import functools
 import unicodedata
+from typing import Any
 
 import numpy as np
 
 from ernie_from_scratch import native
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.corpus.encoding import Codes, Encoded, PythonEncoder
+from ernie_from_scratch.text.corpus.encoding import CodedSpans, Encoded, Encoder, PythonEncoder, segment
 from ernie_from_scratch.text.corpus.sentences import split_sentences
-from ernie_from_scratch.text.corpus.spans import ENTITY_TYPES, KIND_CODES
+from ernie_from_scratch.text.corpus.spans import ENTITY_TYPES
 from ernie_from_scratch.text.segmenters.dictionary import (
     IMPOSSIBLE,
     STATES,
@@ -27,11 +26,8 @@ from ernie_from_scratch.text.settings import EncodingSettings
 from ernie_from_scratch.text.tokenizers.basic import DROPPED, HAN, SPACE, analyse, is_han
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 
-OTHER = 5  # class of a character that becomes other characters, or one that needs canonical ordering
-ASSIGNED = (
-    range(0x32400),
-    range(0xE0000, 0xE0200),
-)  # code points outside of these are all unassigned or private
+EXPANDED = 5  # class of a character that becomes other characters, or that needs canonical ordering
+ASSIGNED = (range(0x32400), range(0xE0000, 0xE0200))  # all other code points are unassigned or private
 FIRST_HAN, LAST_HAN = 0x4E00, 0x9FD5
 
 
@@ -53,7 +49,7 @@ class NativeSegmenter:
         start = [hmm.start[state] for state in sorted(STATES)]
         try:
             dictionary = path.read_text(encoding="utf-8")
-            self.core = native.helpers().Segmenter(dictionary, start, transition, emission.tolist())
+            self.core = _helpers().Segmenter(dictionary, start, transition, emission.tolist())
         except ValueError as error:
             raise UserError(f"not a dictionary: {path} ({error}); install jieba again") from error
         self.types: dict[str, str] = {}
@@ -78,7 +74,7 @@ class NativeSegmenter:
 
 
 def builtin_segmenter() -> DictionarySegmenter | NativeSegmenter:
-    """The built-in segmenter, in C++ where the helpers are built."""
+    """The built-in segmenter, in C++ if the helpers are built."""
     return NativeSegmenter() if hasattr(native.helpers(), "Segmenter") else DictionarySegmenter()
 
 
@@ -94,11 +90,11 @@ class NativeEncoder:
         splitter: str = EncodingSettings.split_sentences,
         max_sentence_length: int = EncodingSettings.max_sentence_length,
     ):
-        helpers = native.helpers()
+        helpers = _helpers()
         self.vocabulary = vocabulary
         self.segmenter = segmenter
         self.splitter = splitter
-        self._inside = isinstance(segmenter, (NativeSegmenter, CharacterSegmenter))
+        self._segments = isinstance(segmenter, (NativeSegmenter, CharacterSegmenter))  # in C++
         pieces = helpers.WordPiece(vocabulary.tokens, *character_table(do_lower_case))
         core = segmenter.core if isinstance(segmenter, NativeSegmenter) else None
         self._core = helpers.Encoder(
@@ -106,19 +102,18 @@ class NativeEncoder:
         )
 
     def add_text(self, text: str) -> None:
-        if self._inside:
+        if self._segments:
             self._core.add_text(text)
             return
         for sentence in split_sentences(text, self.splitter):
             self.add_sentence(sentence)
 
-    def add_sentence(self, text: str, given: Codes = ()) -> None:
-        if self._inside:
-            self._core.add_sentence(text, None, given, ())
+    def add_sentence(self, text: str, annotated: CodedSpans = ()) -> None:
+        if self._segments:
+            self._core.add_sentence(text, None, annotated, ())
             return
-        words = self.segmenter.words(text)
-        found = [(start, end, KIND_CODES[kind]) for start, end, kind in self.segmenter.entities(text, words)]
-        self._core.add_sentence(text, words, given, found)
+        words, detected = segment(self.segmenter, text)
+        self._core.add_sentence(text, words, annotated, detected)
 
     def end_document(self) -> None:
         self._core.end_document()
@@ -127,20 +122,24 @@ class NativeEncoder:
         return Encoded(*self._core.take())
 
 
-def make_encoder(
-    vocabulary: Vocabulary, segmenter: Segmenter, *settings, **named_settings
-) -> PythonEncoder | NativeEncoder:
-    """The encoder in C++ where the helpers are built, else in Python; the results are the same."""
-    fast = hasattr(native.helpers(), "Encoder")
-    return (NativeEncoder if fast else PythonEncoder)(vocabulary, segmenter, *settings, **named_settings)
+def make_encoder(vocabulary: Vocabulary, segmenter: Segmenter, *settings, **named_settings) -> Encoder:
+    """The encoder in C++ if the helpers are built, else in Python; arguments as for `PythonEncoder`."""
+    is_built = hasattr(native.helpers(), "Encoder")
+    return (NativeEncoder if is_built else PythonEncoder)(vocabulary, segmenter, *settings, **named_settings)
+
+
+def _helpers() -> Any:
+    helpers = native.helpers()
+    if helpers is None:
+        raise RuntimeError(f"the C++ helpers are missing: {native.why_missing()}")
+    return helpers
 
 
 @functools.cache
 def character_table(do_lower_case: bool) -> tuple[np.ndarray, dict[int, list[tuple[int, int, int, bool]]]]:
-    """What `basic.analyse` says of every character: classes [0x110000] uint8, and the expansions of class
-    OTHER.
+    """The results of `basic.analyse` for every character: classes [0x110000] uint8, and expansions.
 
-    An expansion is a list of (character, class, combining class, is it a nonspacing mark).
+    A character of class EXPANDED has a list of (character, class, combining class, is it a nonspacing mark).
     """
     classes = np.full(0x110000, DROPPED, np.uint8)
     expansions = {}
@@ -158,12 +157,12 @@ def character_table(do_lower_case: bool) -> tuple[np.ndarray, dict[int, list[tup
         if len(parts) == 1 and (kind == SPACE or (part == char and not (do_lower_case and _combines(part)))):
             classes[code] = kind
         else:
-            classes[code] = OTHER
+            classes[code] = EXPANDED
             expansions[code] = [
                 (
                     ord(part),
                     kind,
-                    *((unicodedata.combining(part), _is_mark(part)) if do_lower_case else (0, False)),
+                    *((unicodedata.combining(part), _is_nonspacing(part)) if do_lower_case else (0, False)),
                 )
                 for kind, parts_of_kind in parts
                 for part in parts_of_kind
@@ -171,9 +170,9 @@ def character_table(do_lower_case: bool) -> tuple[np.ndarray, dict[int, list[tup
     return classes, expansions
 
 
-def _is_mark(char: str) -> bool:
+def _is_nonspacing(char: str) -> bool:
     return unicodedata.category(char) == "Mn"
 
 
 def _combines(char: str) -> bool:
-    return unicodedata.combining(char) != 0 or _is_mark(char)
+    return unicodedata.combining(char) != 0 or _is_nonspacing(char)

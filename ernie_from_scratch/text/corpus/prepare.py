@@ -1,26 +1,28 @@
 """Raw text to the four files of a prepared corpus: `ernie prepare`.
 
-Text streams through in pieces of whole documents. Each piece is encoded to a part in the work folder
-PREFIX.parts; when all parts are there they are joined, the files renamed into place, and the work folder
-removed. A run that was killed finds its finished parts again.
+Text is read in chunks of complete documents. Each chunk is encoded to a part file in the work folder
+PREFIX.parts. When all are finished they are joined, the results renamed to their final names, and the work
+folder removed. A run that was killed resumes from its finished parts.
 """
 
 import json
 import os
 import platform
 import time
-from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ernie_from_scratch.config import UserError
-from ernie_from_scratch.text.corpus import part_files as parts
+from ernie_from_scratch.text.corpus import part_files
+from ernie_from_scratch.text.corpus.chunks import CHUNK_BYTES, Inputs, find_files, read_chunks
 from ernie_from_scratch.text.corpus.progress import PrepareProgress
-from ernie_from_scratch.text.corpus.reading import PIECE_BYTES, find_files, read_pieces
 from ernie_from_scratch.text.corpus.spans import ENTITY_TYPES
-from ernie_from_scratch.text.corpus.worker_pool import PieceEncoder, encode_all
+from ernie_from_scratch.text.corpus.worker_pool import ChunkEncoder, encode_all
 from ernie_from_scratch.text.settings import EncodingSettings, PreparationSettings
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 from ernie_from_scratch.utils.files import atomic_write, cannot_write, flush_to_disk, sha256_file
@@ -29,85 +31,91 @@ FORMAT_VERSION = 1
 
 
 def prepare(
-    inputs: str | os.PathLike | Iterable[str | os.PathLike],
+    inputs: Inputs,
     output_prefix: str | os.PathLike,
     vocabulary: Vocabulary | str | os.PathLike,
     *,
     progress: bool | None = None,
-    piece_bytes: int = PIECE_BYTES,
-    **options,
-) -> dict:
-    """Encodes text to PREFIX_ids.npy, PREFIX_idx.npz, PREFIX_spans.npy and PREFIX_meta.json; returns the meta
-    record.
+    chunk_bytes: int = CHUNK_BYTES,
+    **options: Any,
+) -> dict[str, Any]:
+    """Encodes text to PREFIX_ids.npy, PREFIX_idx.npz, PREFIX_spans.npy and PREFIX_meta.json.
 
-    inputs: files, folders or "-"; see corpus.py for the forms. vocabulary: a Vocabulary, a file, a folder or
-    a name. `options` are the fields of PreparationSettings.
-    progress: a bar on stderr; by default where stderr is a terminal. The result does not depend on `workers`.
-    meta["notes"] says in words what the user should know (short documents dropped, sentences split …).
-    Raises UserError for whatever is wrong with the input or the output place; earlier output then stays as it
-    was.
+    Args:
+        inputs: files, folders or "-" for standard input; reading.py describes the formats.
+        vocabulary: a Vocabulary, a file, a folder or a name.
+        progress: show a bar on stderr; by default if stderr is a terminal.
+        chunk_bytes: bytes of text per chunk.
+        options: the fields of `PreparationSettings`.
+
+    Returns:
+        The content of PREFIX_meta.json. Its "notes" say what the user should know: short documents dropped,
+        sentences split …
+
+    Raises:
+        UserError: the input, the settings or the output location is wrong; existing output is then unchanged.
     """
     started = time.perf_counter()
     vocabulary = Vocabulary.load(vocabulary)
     chosen = PreparationSettings(**options).check()
-    settings, workers = chosen.subset(EncodingSettings), chosen.workers
+    encoding, workers = chosen.subset(EncodingSettings), chosen.workers
     shuffle, seed = chosen.shuffle, chosen.seed
     files = find_files(inputs)
-    known = all(os.path.isfile(name) for name in files)  # the size of a pipe is not
-    stored = sum(map(os.path.getsize, files)) if known else None
+    is_known = all(os.path.isfile(name) for name in files)  # the size of a pipe is not
+    total_bytes = sum(map(os.path.getsize, files)) if is_known else None
     prefix = Path(output_prefix)
     if prefix.name in ("", ".", "..") or str(output_prefix).endswith(os.sep):
         raise UserError(f"no file name: output {output_prefix}; give a prefix such as corpus/news")
-    encoder = PieceEncoder(vocabulary, settings)
-    if stored is not None and stored <= piece_bytes:
+    encoder = ChunkEncoder(vocabulary, encoding)
+    if total_bytes is not None and total_bytes <= chunk_bytes:
         workers = 1
-    with parts.work_folder(prefix, _key(settings, vocabulary, piece_bytes)) as folder:
-        with PrepareProgress(stored, progress) as bar:
-            pieces = read_pieces(inputs, settings.format, piece_bytes, bar.read)
-            stats = []
-            for number, result in encode_all(pieces, encoder, folder, workers):
-                stats.append((number, result))
+    with part_files.work_folder(prefix, _key(encoding, vocabulary, chunk_bytes)) as folder:
+        stats: dict[int, dict] = {}
+        with PrepareProgress(total_bytes, progress) as bar:
+            chunks = read_chunks(inputs, encoding.format, chunk_bytes, bar.read)
+            for number, result in encode_all(chunks, encoder, folder, workers):
+                stats[number] = result
                 bar.encoded(result["bytes"], result["tokens"])
-        stats = [result for _, result in sorted(stats, key=lambda item: item[0])]
-        counts = _total(stats)
+        counts = _total([stats[number] for number in sorted(stats)])
         if not counts["documents"]:
             raise UserError(
                 f"no document left: {counts['short_documents']} of {counts['documents_read']} documents have "
-                f"fewer than {settings.min_document_length} characters, the others no tokens; "
+                f"fewer than {encoding.min_document_length} characters, the others no tokens; "
                 "lower min_document_length or give other text"
             )
-        paths = [parts.part_path(folder, number) for number in range(len(stats))]
-        ids_dtype = encoder.ids_dtype
+        paths = [part_files.part_path(folder, number) for number in range(len(stats))]
         meta = {
             "format": FORMAT_VERSION,
             "made_by": _versions(),
-            "settings": {**asdict(settings), "shuffle": shuffle, "seed": seed if shuffle else None},
+            "settings": {**asdict(encoding), "shuffle": shuffle, "seed": seed if shuffle else None},
             "vocabulary": {"path": vocabulary.source, "sha256": vocabulary.sha256, "size": len(vocabulary)},
             "inputs": files if len(files) <= 100 else [*files[:100], f"… {len(files) - 100} more"],
-            "ids_dtype": ids_dtype.name,
+            "ids_dtype": encoder.ids_dtype.name,
             "counts": counts,
-            "notes": notes(counts, settings),
+            "notes": notes(counts, encoding),
         }
         try:
-            _publish(paths, folder, prefix, ids_dtype, meta, shuffle, seed, workers, started)
+            joined = _join(paths, folder, encoder.ids_dtype, counts, seed if shuffle else None, workers)
+            _publish(joined, prefix, meta, workers, started)
         except OSError as error:
             raise cannot_write(prefix, error) from error
     return meta
 
 
-def _total(stats: list[dict]) -> dict:
+def _total(stats: list[dict]) -> dict[str, Any]:
+    """The statistics of all parts together."""
     names = [name for name in stats[0] if name not in ("source", "checksum", "entities")] if stats else []
-    total = {name: sum(part[name] for part in stats) for name in names}
+    total: dict[str, Any] = {name: sum(part[name] for part in stats) for name in names}
     total["entities"] = {name: sum(part["entities"][name] for part in stats) for name in ENTITY_TYPES[1:]}
     return total
 
 
-def notes(counts: dict, settings: EncodingSettings) -> list[str]:
-    """What the user should know about the input, in sentences."""
+def notes(counts: dict[str, Any], settings: EncodingSettings) -> list[str]:
+    """What the user should know about the input."""
     documents, one = counts["documents"], counts["one_sentence_documents"]
     short, long, cut = counts["short_documents"], counts["long_sentences"], counts["cut_documents"]
     unknown = counts["unknown_tokens"] / counts["tokens"]
-    said = {
+    conditions = {
         "one document only: blank lines separate documents in .txt, lines in .jsonl": documents == 1,
         f"{one} of {documents} documents have one sentence: kept, but they give no sentence pairs": one > 0,
         f"{short} documents dropped: shorter than min_document_length {settings.min_document_length}": short
@@ -117,11 +125,11 @@ def notes(counts: dict, settings: EncodingSettings) -> list[str]:
         f"{cut} documents cut: too long to be held in memory": cut > 0,
         f"{unknown:.1%} of the tokens are [UNK]: the vocabulary does not fit this text": unknown > 0.02,
     }
-    return [sentence for sentence, holds in said.items() if holds]
+    return [note for note, applies in conditions.items() if applies]
 
 
-def summary(meta: dict, prefix: str | os.PathLike) -> str:
-    """What was written, in a few lines for a terminal."""
+def summary(meta: dict[str, Any], prefix: str | os.PathLike) -> str:
+    """What was written, in a few lines for the terminal."""
     counts = meta["counts"]
     speed = counts["bytes"] / 1e6 / max(meta["seconds"], 1e-9)
     first = (
@@ -129,53 +137,62 @@ def summary(meta: dict, prefix: str | os.PathLike) -> str:
         f"{counts['words']:,} words, {sum(counts['entities'].values()):,} entities "
         f"from {counts['bytes'] / 1e6:,.1f} MB in {meta['seconds']:.1f} s ({speed:.1f} MB/s)"
     )
-    names = ", ".join(f"{prefix}{suffix}" for suffix in (*meta["files"], parts.META))
+    names = ", ".join(f"{prefix}{suffix}" for suffix in (*meta["files"], part_files.META))
     return "\n".join([first, *(f"note: {note}" for note in meta["notes"]), f"wrote {names}"])
 
 
-def _publish(paths, folder, prefix, ids_dtype, meta, shuffle, seed, workers, started) -> None:
-    """Joins the parts beside the target, then renames; the meta file, which says that all are whole, comes
-    last.
-    """
-    counts = meta["counts"]
+def _join(
+    paths: list[Path],
+    folder: Path,
+    ids_dtype: np.dtype,
+    counts: dict[str, Any],
+    seed: int | None,
+    workers: int,
+) -> Path:
+    """Joins the parts inside the work folder, with shuffled documents if there is a seed; returns the prefix."""
     joined = folder / "joined"
     sizes = (counts["tokens"], counts["sentences"], counts["documents"])
-    parts.join_parts(paths, joined, ids_dtype, *sizes, workers)
-    if shuffle:
-        parts.shuffle_documents(joined, folder / "shuffled", seed, workers)
-        joined = folder / "shuffled"
-    suffixes = (parts.IDS, parts.IDX, parts.SPANS)
+    part_files.join_parts(paths, joined, ids_dtype, *sizes, workers)
+    if seed is None:
+        return joined
+    part_files.shuffle_documents(joined, folder / "shuffled", seed, workers)
+    return folder / "shuffled"
 
-    def record(suffix):
+
+def _publish(joined: Path, prefix: Path, meta: dict[str, Any], workers: int, started: float) -> None:
+    """Renames the joined files to PREFIX_*; the meta file comes last, so that it implies complete files."""
+    suffixes = (part_files.IDS, part_files.IDX, part_files.SPANS)
+
+    def record(suffix: str) -> dict[str, Any]:
         file = Path(f"{joined}{suffix}")
         flush_to_disk(file)
         return {"bytes": file.stat().st_size, "sha256": sha256_file(file)}
 
-    records = parts.at_once([partial(record, suffix) for suffix in suffixes], workers)
+    records = part_files.run_tasks([partial(record, suffix) for suffix in suffixes], workers)
     meta["files"] = dict(zip(suffixes, records, strict=True))
     meta["seconds"] = round(time.perf_counter() - started, 3)
     for suffix in suffixes:
         os.replace(f"{joined}{suffix}", f"{prefix}{suffix}")
-    with atomic_write(f"{prefix}{parts.META}") as temporary:
+    with atomic_write(f"{prefix}{part_files.META}") as temporary:
         temporary.write_text(json.dumps(meta, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def _versions() -> dict:
-    found = {"python": platform.python_version()}
+def _versions() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {"python": platform.python_version()}
     for name in ("ernie_from_scratch", "numpy", "jieba"):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = None
-    return found
+            versions[name] = None
+    return versions
 
 
-def _key(settings: EncodingSettings, vocabulary: Vocabulary, piece_bytes: int) -> str:
-    """What finished parts depend on; another key makes them useless."""
+def _key(settings: EncodingSettings, vocabulary: Vocabulary, chunk_bytes: int) -> str:
+    """All that finished parts depend on; they are discarded when it changes."""
     user_words = (
         sha256_file(settings.user_dict) if settings.user_dict and os.path.exists(settings.user_dict) else None
     )
     record = {**asdict(settings), "vocabulary": vocabulary.sha256, "user_words": user_words}
     return json.dumps(
-        {**record, "piece_bytes": piece_bytes, "format": FORMAT_VERSION, **_versions()}, sort_keys=True
+        {**record, "piece_bytes": chunk_bytes, "format": FORMAT_VERSION, **_versions()}, sort_keys=True
     )

@@ -8,6 +8,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,9 @@ class PreparedCorpus:
 
     def has_entities(self) -> bool:
         """Whether any token starts an entity."""
-        spans = () if self.stored_spans is None else self.stored_spans
+        spans = self.stored_spans
+        if spans is None:
+            return False
         return any((spans[i : i + BLOCK] & ENTITY_START).any() for i in range(0, len(spans), BLOCK))
 
     def identity(self) -> str:
@@ -112,7 +115,10 @@ def open_prepared(
     """
     prefix = str(prefix)
     ids = _load(f"{prefix}{IDS}")
-    lens, docs = _load_index(f"{prefix}{IDX}")
+    index = _load(f"{prefix}{IDX}")
+    if "lens" not in index or "docs" not in index:
+        raise _disagree(f"{prefix}{IDX} has no lens and docs")
+    lens, docs = index["lens"], index["docs"]
     total = int(lens.sum(dtype=np.int64))
     if ids.ndim != 1 or len(ids) != total:
         relation = "longer" if len(ids) > total else "shorter"
@@ -145,27 +151,17 @@ def continuation_table(vocabulary: Vocabulary) -> np.ndarray:
     return np.array([is_continuation(token) for token in vocabulary.with_continuations().tokens], dtype=bool)
 
 
-def _load(path: str) -> np.ndarray:
+def _load(path: str) -> Any:
+    """The array of a .npy file, memory-mapped, or the dict of arrays of an .npz file."""
     try:
-        return np.load(path, mmap_mode="r")
+        loaded = np.load(path, mmap_mode="r")
+        return dict(loaded) if path.endswith(".npz") else loaded
     except FileNotFoundError as error:
-        raise _missing(path) from error
+        raise UserError(
+            f"no prepared corpus: {path} is missing; run `ernie prepare --output PREFIX` first"
+        ) from error
     except Exception as error:  # numpy raises many kinds for a damaged file
-        raise _damaged(path, error) from error
-
-
-def _load_index(path: str) -> tuple[np.ndarray, np.ndarray]:
-    """`lens` [S] and `docs` [D + 1] of PREFIX_idx.npz."""
-    try:
-        with np.load(path) as index:
-            arrays = dict(index)
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    except Exception as error:
-        raise _damaged(path, error) from error
-    if "lens" not in arrays or "docs" not in arrays:
-        raise _disagree(f"{path} has no lens and docs")
-    return arrays["lens"], arrays["docs"]
+        raise UserError(f"damaged file: {path} ({error}); prepare the text again") from error
 
 
 def _read_meta(prefix: str, verify: bool) -> dict | None:
@@ -200,14 +196,6 @@ def _check_vocabulary(prefix: str, ids: np.ndarray, meta: dict | None, vocabular
             f"wrong vocabulary: {prefix}{IDS} has id {highest}, {vocabulary.source} only "
             f"{len(vocabulary)} tokens; give the vocabulary that the corpus was prepared with"
         )
-
-
-def _missing(path: str) -> UserError:
-    return UserError(f"no prepared corpus: {path} is missing; run `ernie prepare --output PREFIX` first")
-
-
-def _damaged(path: str, error: Exception) -> UserError:
-    return UserError(f"damaged file: {path} ({error}); prepare the text again")
 
 
 def _disagree(what: str) -> UserError:

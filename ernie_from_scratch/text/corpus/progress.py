@@ -1,17 +1,19 @@
-"""The progress line of `ernie prepare`: share done, MB of text per second, tokens, time left."""
+"""The progress bar of `ernie prepare`: percentage, MB of text per second, tokens, remaining time."""
 
 import sys
 import time
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 
 class PrepareProgress:
-    """Counts bytes read (for the bar) and text encoded (for the speed). A context manager.
+    """Counts bytes read, for the bar, and text encoded, for the speed. A context manager.
 
-    total: bytes of the files as stored, None when unknown (standard input). show: None = where stderr is a
-    terminal.
+    Args:
+        total: bytes of the files as stored, compressed or not; None when unknown (standard input).
+        show: whether to show the bar; by default if stderr is a terminal.
     """
 
     def __init__(self, total: int | None, show: bool | None = None):
@@ -32,15 +34,15 @@ class PrepareProgress:
         self._progress.__enter__()
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._progress.__exit__(*error)
 
     def read(self, count: int) -> None:
-        """`count` bytes were read from a file as it is stored."""
+        """`count` bytes of a file as stored were read."""
         self._progress.advance(self._task, count)
 
     def encoded(self, count: int, tokens: int) -> None:
-        """`count` bytes of text became `tokens` tokens."""
+        """`count` bytes of text were encoded to `tokens` tokens."""
         self._bytes += count
         self._tokens += tokens
         seconds = max(time.perf_counter() - self._started, 1e-9)

@@ -1,4 +1,4 @@
-"""Where one sentence ends and the next begins, in Chinese running text."""
+"""Sentence splitting of Chinese running text."""
 
 import re
 
@@ -7,15 +7,16 @@ from ernie_from_scratch.text.settings import EncodingSettings
 END_MARKS = "。！？；…"
 CLOSING_MARKS = "”’」』》）〉】〕)\"'"
 
-# A sentence ends after marks and the quotes that close after them, or at a line's end.
+# A sentence ends after end marks and the closing quotes that follow them, or at the end of a line.
 _SENTENCE = re.compile(rf"[^{END_MARKS}\n]*(?:[{END_MARKS}]+[{CLOSING_MARKS}]*)+|[^{END_MARKS}\n]+")
 
 
 def split_sentences(text: str, splitter: str = EncodingSettings.split_sentences) -> list[str]:
-    """The sentences of `text`, without the white space around them; empty ones are left out.
+    """The sentences of `text`, stripped of white space; empty ones are left out.
 
-    splitter "punctuation" ends a sentence at 。！？；… with closing quotes, and at newlines; "newline" at
-    newlines only.
+    Args:
+        splitter: "punctuation" splits after 。！？；… with closing quotes, and at newlines; "newline" only at
+            newlines.
     """
-    parts = text.split("\n") if splitter == "newline" else _SENTENCE.findall(text)
-    return [part for part in map(str.strip, parts) if part]
+    sentences = text.split("\n") if splitter == "newline" else _SENTENCE.findall(text)
+    return [sentence for sentence in map(str.strip, sentences) if sentence]

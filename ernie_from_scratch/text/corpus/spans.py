@@ -1,9 +1,9 @@
-"""What `PREFIX_spans.npy` says about each token: one byte with word, phrase and entity boundaries.
+"""The bytes of `PREFIX_spans.npy`: word, phrase and entity boundaries of each token.
 
-bit 0 = the token starts a word; bit 1 = it starts a phrase (every token is in exactly one phrase; a lone word
-is a phrase of one word); bit 2 = it starts an entity; bits 4 to 7 = the type of the entity it is in, 0
-outside of all. An entity is a run that starts with bit 2 and goes on while the type stays equal and bit 2 is
-not set again. Every phrase start and every entity start is a word start.
+bit 0 = the token starts a word; bit 1 = it starts a phrase (every token is in exactly one phrase, which may
+be a single word); bit 2 = it starts an entity; bits 4 to 7 = type of the entity that contains it, 0 outside of
+entities. An entity extends from a token with bit 2 to the last one of the same type before the next token with
+bit 2. Every phrase start and every entity start is a word start.
 """
 
 import numpy as np
@@ -13,9 +13,8 @@ WORD = "WORD"
 PHRASE = "PHRASE"
 SPAN_KINDS = (*ENTITY_TYPES[1:], PHRASE, WORD)
 
-KIND_CODES = {
-    kind: code for code, kind in enumerate((*ENTITY_TYPES, PHRASE, WORD)) if kind
-}  # entities 1 to 6
+# Entity types are 1 to 6.
+KIND_CODES = {kind: code for code, kind in enumerate((*ENTITY_TYPES, PHRASE, WORD)) if kind}
 PHRASE_CODE = KIND_CODES[PHRASE]
 WORD_CODE = KIND_CODES[WORD]
 
@@ -26,17 +25,17 @@ TYPE_SHIFT = 4
 
 
 def word_runs(bits: np.ndarray) -> list[tuple[int, int]]:
-    """(first token, token after the last) of each word of one sentence; `bits` [T] uint8."""
+    """(first token, one past the last) of each word of one sentence; `bits` [T] uint8."""
     return _runs(bits & WORD_START)
 
 
 def phrase_runs(bits: np.ndarray) -> list[tuple[int, int]]:
-    """(first token, token after the last) of each phrase of one sentence; `bits` [T] uint8."""
+    """(first token, one past the last) of each phrase of one sentence; `bits` [T] uint8."""
     return _runs(bits & PHRASE_START)
 
 
 def entity_runs(bits: np.ndarray) -> list[tuple[int, int, str]]:
-    """(first token, token after the last, type) of each entity of one sentence; `bits` [T] uint8."""
+    """(first token, one past the last, type) of each entity of one sentence; `bits` [T] uint8."""
     types = bits >> TYPE_SHIFT  # [T]
     new = (bits & ENTITY_START) > 0  # [T]
     changes = np.flatnonzero(np.diff(types) != 0) + 1

@@ -1,15 +1,15 @@
-"""The recipe behind the text that ships: true facts -> corpus, cloze probes, task sets; all from a seed."""
+"""Generates the text that ships with the package from true facts: corpus, cloze probes, task data sets."""
 
-from ernie_from_scratch.text.recipe.corpus import (
+from ernie_from_scratch.text.recipe.fact_writer import RecipeSentence
+from ernie_from_scratch.text.recipe.facts import Fact, check_facts, choose_facts, load_facts
+from ernie_from_scratch.text.recipe.generator import (
     RecipeDocument,
     generate_corpus,
     write_jsonl,
     write_text,
 )
-from ernie_from_scratch.text.recipe.facts import Fact, check_facts, choose_facts, load_facts
 from ernie_from_scratch.text.recipe.patterns import load_relations
 from ernie_from_scratch.text.recipe.probes import Probe, WordingIndex, make_probes, wording_distance
-from ernie_from_scratch.text.recipe.worder import RecipeSentence
 
 __all__ = [
     "Fact",

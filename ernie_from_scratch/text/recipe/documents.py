@@ -1,4 +1,4 @@
-"""Which facts share a document: grouped by theme, and no sentence gives away another's answer."""
+"""Groups facts to documents by theme, so that no sentence contains the answer of another one."""
 
 import random
 from collections import defaultdict
@@ -10,12 +10,12 @@ import yaml
 from ernie_from_scratch.text.recipe.facts import DATA_FOLDER, Fact
 from ernie_from_scratch.text.recipe.patterns import Relation
 
-SIZES = (4, 10)  # sentences of a document
-OPEN_DOCUMENTS = 12  # how many documents of a theme are filled side by side
+SIZES = (4, 10)  # fewest and most sentences of a document
+OPEN_DOCUMENTS = 12  # documents of a theme that are filled at the same time
 
 
 class Themes:
-    """Names the themes that a fact fits: its relation, its field, its region, or the mixed almanac."""
+    """The themes of a fact: its relation, its field, its region, or mixed."""
 
     def __init__(self, facts: list[Fact], relations: dict[str, Relation], file: str | Path | None = None):
         file = DATA_FOLDER / "recipe" / "themes.yaml" if file is None else Path(file)
@@ -34,7 +34,7 @@ class Themes:
         self.inside |= {f.object: f.subject for f in facts if f.relation == "province_capital"}
 
     def region_of(self, place: str) -> str | None:
-        """Follows city -> province -> region, or country -> continent."""
+        """The region of a city (through its province) or country; None if it is unknown."""
         for _ in range(3):
             if place in self.region:
                 return self.region[place]
@@ -42,7 +42,7 @@ class Themes:
         return None
 
     def draw(self, fact: Fact, rng: random.Random) -> str:
-        """A title for the document in which this fact will stand; facts with the same title may share one."""
+        """A random title for the document of this fact; facts with the same title may share a document."""
         chance = rng.random()
         if chance < 0.4:
             return self.relations[fact.relation].title
@@ -55,14 +55,15 @@ class Themes:
 
 
 class _Draft:
-    """A document being filled: no answer may be read off another sentence."""
+    """A document that is being filled."""
 
     def __init__(self, size: int):
         self.size = size
         self.facts: list[Fact] = []
         self.names = ""  # all subjects and objects so far
 
-    def takes(self, fact: Fact) -> bool:
+    def accepts(self, fact: Fact) -> bool:
+        """Whether neither the fact nor one of the document contains the other's answer."""
         own = f"{fact.subject}|{fact.object}"
         return (
             fact.object not in self.names
@@ -78,36 +79,35 @@ class _Draft:
 def group_facts(
     facts: list[Fact], themes: Themes, rng: random.Random
 ) -> tuple[list[tuple[str, list[Fact]]], list[Fact]]:
-    """Distributes `facts` over documents of 4 to 10; returns (title, facts) pairs and the facts left over.
+    """Distributes `facts` over documents of 4 to 10; returns (title, facts) pairs and the remaining facts.
 
-    In a document every subject and object is another, and no object is part of another sentence's names.
+    In a document all subjects and objects differ, and no object is part of the names in another sentence.
     """
     buckets: dict[str, list[Fact]] = defaultdict(list)
     for fact in rng.sample(facts, len(facts)):
         buckets[themes.draw(fact, rng)].append(fact)
-    documents, spill = [], []
+    documents, unplaced, remaining = [], [], []
     for title, bucket in buckets.items():
         for draft in _fill(bucket, rng):
             if len(draft.facts) >= SIZES[0]:
                 documents.append((title, draft.facts))
             else:
-                spill.extend(draft.facts)
-    rng.shuffle(spill)
-    left = []
-    for draft in _fill(spill, rng):
+                unplaced.extend(draft.facts)
+    rng.shuffle(unplaced)
+    for draft in _fill(unplaced, rng):
         if len(draft.facts) >= SIZES[0]:
             documents.append((rng.choice(themes.mixed_titles), draft.facts))
         else:
-            left.extend(draft.facts)
+            remaining.extend(draft.facts)
     rng.shuffle(documents)
-    return documents, left
+    return documents, remaining
 
 
 def _fill(facts: list[Fact], rng: random.Random) -> Iterator[_Draft]:
-    """Puts each fact into the first open document that takes it; yields full documents, then the rest."""
+    """Adds each fact to the first open document that accepts it; yields full documents, then the others."""
     drafts: list[_Draft] = []
     for fact in facts:
-        draft = next((d for d in drafts if d.takes(fact)), None)
+        draft = next((d for d in drafts if d.accepts(fact)), None)
         if draft is None:
             if len(drafts) >= OPEN_DOCUMENTS:
                 yield drafts.pop(0)

@@ -1,7 +1,7 @@
-"""The table of true facts behind the shipped corpus: loading, checking and choosing a balanced subset.
+"""The true facts behind the shipped corpus: loading, checking and choosing a balanced subset.
 
-`data/facts/<relation>.tsv` holds one fact a line, `subject<TAB>object`, under that header. A subject occurs
-once in its relation, so the question "subject -> object" has exactly one right answer.
+`data/facts/<relation>.tsv` has a fact per line, `subject<TAB>object`, below that header. A subject occurs once
+per relation, so the question "subject -> object" has exactly one correct answer.
 """
 
 import random
@@ -21,7 +21,7 @@ HEADER = "subject\tobject"
 
 @dataclass(frozen=True, order=True)
 class Fact:
-    """One true statement: `object` is the answer when `relation` is asked of `subject`."""
+    """A true statement: `object` is the answer to the question for the `relation` of `subject`."""
 
     relation: str
     subject: str
@@ -29,7 +29,7 @@ class Fact:
 
     @property
     def copyable(self) -> bool:
-        """True when the answer can be read off the subject, as in 武汉大学 -> 武汉 or 墨西哥 -> 墨西哥城."""
+        """Whether the subject reveals the answer, as in 武汉大学 -> 武汉 or 墨西哥 -> 墨西哥城."""
         shared = max(
             (n for n in range(len(self.object) + 1) if _share(self.subject, self.object, n)), default=0
         )
@@ -37,16 +37,15 @@ class Fact:
 
 
 def _share(a: str, b: str, length: int) -> bool:
-    """True when `a` holds a piece of `b` of this length."""
+    """Whether `a` contains a substring of `b` of this length."""
     return any(b[i : i + length] in a for i in range(len(b) - length + 1))
 
 
 def load_facts(folder: str | Path | None = None, relations: Sequence[str] | None = None) -> list[Fact]:
     """Reads every `<relation>.tsv` of `folder` (default: the shipped `data/facts`) in alphabetical order.
 
-    `relations`, when given, names the tables that are allowed; another table is an error.
-    Raises UserError naming file and line for a missing folder, a wrong header, a row without two fields,
-    blanks around a field, or a subject that occurs twice.
+    `relations` names the tables that are allowed, by default all. Raises UserError if there is no table, an
+    unknown one, or a malformed line (see `read_fact_table`).
     """
     folder = DATA_FOLDER / "facts" if folder is None else Path(folder)
     files = sorted(folder.glob("*.tsv"))
@@ -61,7 +60,7 @@ def load_facts(folder: str | Path | None = None, relations: Sequence[str] | None
 
 
 def read_fact_table(file: str | Path) -> list[Fact]:
-    """Reads one table; the relation is the file's stem. Raises UserError as `load_facts` says."""
+    """Reads one table; the relation is the stem of the file name. Raises UserError for malformed lines."""
     file = Path(file)
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -89,7 +88,7 @@ def read_fact_table(file: str | Path) -> list[Fact]:
 
 
 def check_facts(facts: Iterable[Fact], min_facts: int = 2000, min_relations: int = 12) -> Counter:
-    """Counts facts per relation; UserError when the tables are too small or a subject has two answers."""
+    """Counts facts per relation. Raises UserError for too few facts, or for two answers to one subject."""
     counts: Counter = Counter()
     answers: dict[tuple[str, str], str] = {}
     for fact in facts:
@@ -107,10 +106,10 @@ def check_facts(facts: Iterable[Fact], min_facts: int = 2000, min_relations: int
 
 
 def choose_facts(facts: Sequence[Fact], count: int, seed: int = 1234, max_share: float = 0.25) -> list[Fact]:
-    """Draws `count` facts, balanced over relations: in proportion to the tables, none above `max_share`.
+    """Draws `count` facts, in proportion to the sizes of the relations, none above a share of `max_share`.
 
-    Facts whose answer can be read off the subject (`Fact.copyable`) are left out: they would test copying,
-    not memory. The same arguments give the same facts. Raises UserError when the tables cannot give `count`.
+    Copyable facts (`Fact.copyable`) are left out: they would test copying, not memory. Equal arguments give
+    equal facts. Raises UserError if there are not enough facts.
     """
     tables: dict[str, list[Fact]] = defaultdict(list)
     for fact in sorted(facts):
@@ -125,21 +124,21 @@ def choose_facts(facts: Sequence[Fact], count: int, seed: int = 1234, max_share:
 
 
 def _quotas(sizes: dict[str, int], count: int, max_share: float) -> dict[str, int]:
-    """Splits `count` in proportion to `sizes`; what a capped relation cannot take goes to the others."""
+    """Splits `count` in proportion to `sizes`, each at most `max_share` of it."""
     limit = {name: min(size, int(max_share * count)) for name, size in sizes.items()}
     if sum(limit.values()) < count:
         raise UserError(
             f"cannot choose {count} facts: {sum(limit.values())} remain with at most {max_share:.0%} for a "
             "relation; ask for fewer facts or raise the share"
         )
-    low, high = 0.0, 1.0  # bisect the sampling rate at which the capped shares add up to `count`
+    low, high = 0.0, 1.0  # bisection for the sampling rate at which the capped quotas add up to `count`
     for _ in range(60):
         rate = (low + high) / 2
         taken = sum(min(limit[name], rate * size) for name, size in sizes.items())
         low, high = (rate, high) if taken < count else (low, rate)
     quotas = {name: int(min(limit[name], high * size)) for name, size in sizes.items()}
-    by_room = sorted(sizes, key=lambda name: (quotas[name] - limit[name], name))
+    by_free_capacity = sorted(sizes, key=lambda name: (quotas[name] - limit[name], name))
     while (missing := count - sum(quotas.values())) > 0:
-        for name in [name for name in by_room if quotas[name] < limit[name]][:missing]:
+        for name in [name for name in by_free_capacity if quotas[name] < limit[name]][:missing]:
             quotas[name] += 1
     return quotas

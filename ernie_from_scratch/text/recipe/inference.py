@@ -1,6 +1,7 @@
-"""Sentence pairs (NLI) from facts: does the hypothesis follow from the premise, contradict it, or neither?
+"""Sentence pairs from facts for natural language inference: entailment, contradiction or neutral.
 
-All three labels use the same forms of hypothesis, denials too, so a hypothesis alone does not tell its label.
+All three labels use the same forms of hypothesis, negations too, so a hypothesis alone does not reveal its
+label.
 """
 
 import random
@@ -11,12 +12,12 @@ from ernie_from_scratch.text.recipe.facts import Fact
 from ernie_from_scratch.text.recipe.patterns import Pattern, Relation, load_relations
 
 LABELS = ("entailment", "contradiction", "neutral")
-DENIALS = 0.3  # share of hypotheses that deny
+NEGATED_SHARE = 0.3  # of the hypotheses
 STOP = Pattern("。")
 
 
 class PairWriter:
-    """Writes pairs about a set of facts; every name in them comes from that set."""
+    """Generates pairs about a set of facts, with names of that set only."""
 
     def __init__(self, facts: list[Fact], rng: random.Random):
         self.rng, self.relations = rng, load_relations()
@@ -31,7 +32,7 @@ class PairWriter:
         ]
 
     def pairs(self, count: int) -> Iterator[tuple[str, str, str]]:
-        """Yields `count` different (label, premise, hypothesis); labels in turn, facts evenly used."""
+        """Yields `count` different (label, premise, hypothesis), with equal numbers of labels and facts."""
         queue: list[Fact] = []
         seen: set[tuple[str, str]] = set()
         while len(seen) < count:
@@ -48,31 +49,31 @@ class PairWriter:
         triple = self.rng.choice([t for t in relation.triples if relation.prefixes[t[0]].place == "any"])
         premise, _ = relation.render(fact, triple)
         claim = self._neighbour(fact) if label == "neutral" else fact
-        deny = self.rng.random() < DENIALS
-        wrong = deny == (label == "entailment") if label != "neutral" else self.rng.random() < 0.5
-        if wrong:
-            taken = f"{claim.object}|{fact.object}"
-            others = {f.object for f in self.tables[claim.relation]}
+        negated = self.rng.random() < NEGATED_SHARE
+        false = negated == (label == "entailment") if label != "neutral" else self.rng.random() < 0.5
+        if false:
+            used = f"{claim.object}|{fact.object}"
+            objects = {f.object for f in self.tables[claim.relation]}
             others = sorted(
-                o for o in others if o not in taken and claim.object not in o and fact.object not in o
+                o for o in objects if o not in used and claim.object not in o and fact.object not in o
             )
             claim = Fact(claim.relation, claim.subject, self.rng.choice(others))
-        return premise, self._hypothesis(claim, deny, avoid=relation.verbs[triple[1]])
+        return premise, self._hypothesis(claim, negated, avoid=relation.verbs[triple[1]])
 
     def _neighbour(self, fact: Fact) -> Fact:
-        """Another fact, undecided by the premise: it shares the subject, the object or only the relation."""
+        """Another fact, independent of the premise, with the same subject, object or only relation."""
         table = self.tables[fact.relation]
         same_subject = [f for f in self.about[fact.subject] if f.relation != fact.relation]
         same_object = [f for f in table if f.object == fact.object and f.subject != fact.subject]
-        anything = [f for f in table if f.subject != fact.subject]
-        chance = self.rng.random()
-        choices = same_subject if chance < 0.5 else same_object if chance < 0.7 else anything
-        return self.rng.choice(choices or anything)
+        same_relation = [f for f in table if f.subject != fact.subject]
+        draw = self.rng.random()
+        choices = same_subject if draw < 0.5 else same_object if draw < 0.7 else same_relation
+        return self.rng.choice(choices or same_relation)
 
-    def _hypothesis(self, claim: Fact, deny: bool, avoid: Pattern) -> str:
-        """Words `claim` without prefix or suffix, and not with the premise's verb phrase."""
+    def _hypothesis(self, claim: Fact, negated: bool, avoid: Pattern) -> str:
+        """`claim` as a sentence without prefix or suffix, and without the premise's verb phrase."""
         relation: Relation = self.relations[claim.relation]
-        if deny:
+        if negated:
             return relation.render_patterns(claim, (self.rng.choice(relation.denials),))[0]
         wordings = [(verb, STOP) for verb in relation.verbs if verb is not avoid and not verb.links_only]
         wordings += [(pattern,) for pattern in relation.held_out]

@@ -1,4 +1,4 @@
-"""Named-entity labels (NER) from known spans: characters with B-/I-/O labels, as in the MSRA files."""
+"""Named entity recognition data from annotated spans: characters with B-/I-/O labels, as in the MSRA files."""
 
 import random
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ SEPARATOR = "\002"
 
 
 def bio_labels(text: str, spans: list[Span]) -> list[str]:
-    """One label for each character; kinds outside LABELLED_KINDS stay O."""
+    """A label for each character; kinds outside LABELLED_KINDS are labelled O."""
     labels = ["O"] * len(text)
     for start, end, kind in spans:
         if kind in LABELLED_KINDS:
@@ -21,7 +21,7 @@ def bio_labels(text: str, spans: list[Span]) -> list[str]:
 
 
 def labelled_sentences(facts: list[Fact], count: int, rng: random.Random) -> Iterator[tuple[str, list[str]]]:
-    """Yields `count` different (text, labels): one or two facts, or, at times, a review without any name."""
+    """Yields `count` different (text, labels): one or two facts, or a review without names (one in ten)."""
     relations = load_relations()
     writer = ReviewWriter(rng)
     seen: set[str] = set()
@@ -39,11 +39,11 @@ def labelled_sentences(facts: list[Fact], count: int, rng: random.Random) -> Ite
                 fact = queue.pop()
                 relation = relations[fact.relation]
                 if rng.random() < 0.3:
-                    piece, found = relation.render_patterns(fact, (rng.choice(relation.held_out),))
+                    sentence, of_sentence = relation.render_patterns(fact, (rng.choice(relation.held_out),))
                 else:
-                    piece, found = relation.render(fact, rng.choice(relation.triples))
-                spans += [(start + len(text), end + len(text), kind) for start, end, kind in found]
-                text += piece
+                    sentence, of_sentence = relation.render(fact, rng.choice(relation.triples))
+                spans += [(start + len(text), end + len(text), kind) for start, end, kind in of_sentence]
+                text += sentence
         if text not in seen:
             seen.add(text)
             yield text, bio_labels(text, spans)

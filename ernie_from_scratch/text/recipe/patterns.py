@@ -1,8 +1,8 @@
-"""Sentence patterns: how one fact is worded. A sentence is prefix + verb phrase + suffix.
+"""Sentence patterns: the ways to express a fact. A sentence is prefix + verb phrase + suffix.
 
-`data/recipe/relations.yaml` holds them. In a pattern `{s}` and `{o}` stand for subject and object, `{n}` for
-a word that depends on the subject (省会 or 首府), `[...]` marks a phrase of several words, and a leading `~`
-says that the verb phrase takes only linking prefixes (此外，), not those that name a source (据资料记载，).
+They are in `data/recipe/relations.yaml`. In a pattern `{s}` and `{o}` stand for subject and object, `{n}` for
+a word that depends on the subject (省会 or 首府), and `[...]` encloses a phrase of several words. A verb phrase
+that starts with `~` takes only connectives as prefix (此外，), not sources (据资料记载，).
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import yaml
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.text.recipe.facts import DATA_FOLDER, Fact
 
-Span = tuple[int, int, str]  # start, end (character offsets), kind
+Span = tuple[int, int, str]  # first character, one past the last, kind
 Triple = tuple[int, int, int]  # numbers of prefix, verb phrase and suffix within a relation
 KIND_LETTERS = {"PER": "P", "LOC": "L", "ORG": "O", "TIME": "T", "WORK": "W", "OTHER": "X"}
 PLACES = ("opening", "middle", "closing", "any")
@@ -25,7 +25,7 @@ _MARK = re.compile(r"(\{[son]\}|\[|\])")
 
 
 class Pattern:
-    """One parsed pattern; `render` fills it and gives the text with the spans that are known."""
+    """A parsed pattern; `render` fills in the slots."""
 
     def __init__(self, source: str):
         self.source = source
@@ -36,7 +36,7 @@ class Pattern:
             raise UserError(f"bad pattern: {source}; every [ needs a ]")
 
     def render(self, slots: dict[str, tuple[str, str]], spans: list[Span], start: int = 0) -> str:
-        """Returns the text; appends its spans, shifted by `start`. `slots`: slot -> (text, kind or "")."""
+        """The text with `slots` (text and kind) filled in; its spans, shifted by `start`, go to `spans`."""
         text, opened = "", 0
         for part in self.parts:
             if part == "[":
@@ -55,16 +55,16 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Prefix:
-    """An adverbial before the verb phrase; `place` says where in a document it may stand."""
+    """An adverbial before the verb phrase."""
 
     pattern: Pattern
-    place: str  # one of PLACES
+    place: str  # where in a document it can be used, one of PLACES
     link: bool  # a connective such as 此外，; otherwise it names a source
 
 
 @dataclass(frozen=True)
 class Relation:
-    """All wordings of one relation. `verbs` serve the corpus, `held_out` only the probes."""
+    """All patterns of a relation. The corpus uses `verbs`; `held_out` verb phrases are for probes only."""
 
     name: str
     title: str
@@ -76,10 +76,11 @@ class Relation:
     prefixes: tuple[Prefix, ...]
     suffixes: tuple[Pattern, ...]
     questions: tuple[Pattern, ...]
-    denials: tuple[Pattern, ...]
-    exclusive: bool  # a second object contradicts the first (an author may also be a doctor: then False)
+    denials: tuple[Pattern, ...]  # negations
+    exclusive: bool  # a second object contradicts the first; False for the profession of a person
 
     def slots(self, fact: Fact) -> dict[str, tuple[str, str]]:
+        """(text, kind or "") of each slot of the patterns."""
         noun = next((word for word, subjects in self.nouns if subjects.search(fact.subject)), "")
         return {
             "{s}": (fact.subject, self.subject_kind),
@@ -89,7 +90,7 @@ class Relation:
 
     @cached_property
     def triples(self) -> tuple[Triple, ...]:
-        """Every (prefix, verb, suffix) that reads well: no two of the three share a two-character word."""
+        """Every natural (prefix, verb, suffix): no two of them have a two-character word in common."""
         bigrams = [[_bigrams(p.pattern) for p in self.prefixes], [_bigrams(v) for v in self.verbs]]
         bigrams.append([_bigrams(s) for s in self.suffixes])
         return tuple(
@@ -104,13 +105,14 @@ class Relation:
         )
 
     def render(self, fact: Fact, triple: Triple) -> tuple[str, list[Span]]:
-        """Words `fact` with the given triple; returns (text, spans in order)."""
+        """`fact` as a sentence with the given triple, and its spans in order."""
         prefix, verb, suffix = triple
         return self.render_patterns(
             fact, (self.prefixes[prefix].pattern, self.verbs[verb], self.suffixes[suffix])
         )
 
     def render_patterns(self, fact: Fact, patterns: tuple[Pattern, ...]) -> tuple[str, list[Span]]:
+        """`fact` as the concatenation of patterns, and its spans in order."""
         slots, spans, text = self.slots(fact), [], ""
         for pattern in patterns:
             text += pattern.render(slots, spans, start=len(text))
@@ -118,13 +120,13 @@ class Relation:
 
 
 def is_reserved(relation: str, triple: Triple, seed: int, share: float = 0.12) -> bool:
-    """True for the share of triples that the corpus never uses: the probes' unseen combinations."""
+    """Whether the triple is one of the share that the corpus never uses, reserved for unseen probes."""
     key = f"{seed}:{relation}:{triple}".encode()
     return int.from_bytes(hashlib.blake2b(key, digest_size=4).digest(), "big") < share * 2**32
 
 
 def wording(text: str, spans: list[Span]) -> str:
-    """The wording alone, one letter for each entity's kind: 黑龙江的省会是哈尔滨。 becomes L的省会是L。"""
+    """The text with entities replaced by a letter for their kind: L的省会是L。 for 黑龙江的省会是哈尔滨。"""
     for start, end, kind in sorted(spans, reverse=True):
         if kind in KIND_LETTERS:
             text = text[:start] + KIND_LETTERS[kind] + text[end:]
@@ -133,9 +135,9 @@ def wording(text: str, spans: list[Span]) -> str:
 
 @lru_cache(maxsize=4)
 def load_relations(file: str | Path | None = None) -> dict[str, Relation]:
-    """Reads the wordings of every relation (default: the shipped `data/recipe/relations.yaml`), by name.
+    """The relations by name, from a file (default: the shipped `data/recipe/relations.yaml`).
 
-    Raises UserError for a missing file, a missing key, an unknown kind or an unbalanced bracket.
+    Raises UserError for a missing file or key, an unknown kind, or an unbalanced bracket.
     """
     file = DATA_FOLDER / "recipe" / "relations.yaml" if file is None else Path(file)
     if not file.is_file():
@@ -174,7 +176,7 @@ def _patterns(sources: list[str]) -> tuple[Pattern, ...]:
 
 
 def _bigrams(pattern: Pattern) -> set[str]:
-    """Neighbouring Chinese characters of the pattern's own text."""
+    """Pairs of adjacent Chinese characters in the text of the pattern, outside its slots."""
     return {
         part[i : i + 2]
         for part in pattern.parts

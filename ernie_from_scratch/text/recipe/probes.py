@@ -1,8 +1,8 @@
-"""Cloze probes: sentences whose object is to be filled in, and how far their wording is from the corpus.
+"""Cloze probes: sentences whose object is to be predicted, and the distance of their wording to the corpus.
 
-seen        sentences of the corpus itself
-unseen      combinations of prefix, verb phrase and suffix that the corpus uses with no fact
-reworded    verb phrases that the corpus never uses with this relation
+seen        sentences of the corpus
+unseen      combinations of prefix, verb phrase and suffix that the corpus uses for no fact
+reworded    verb phrases that the corpus never uses
 """
 
 import random
@@ -13,23 +13,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ernie_from_scratch.text.recipe.corpus import RecipeDocument
+from ernie_from_scratch.text.recipe.fact_writer import MAX_LENGTH, RecipeSentence
 from ernie_from_scratch.text.recipe.facts import Fact
+from ernie_from_scratch.text.recipe.generator import RecipeDocument
 from ernie_from_scratch.text.recipe.patterns import (
     Relation,
     Span,
+    Triple,
     is_reserved,
     load_relations,
     wording,
 )
-from ernie_from_scratch.text.recipe.worder import MAX_LENGTH, RecipeSentence
 
 PROBE_KINDS = ("seen", "unseen", "reworded")
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A whole sentence; `text[start:end] == answer` is to be masked by the caller."""
+    """A sentence; the caller masks `text[start:end] == answer`."""
 
     text: str
     answer: str
@@ -42,17 +43,17 @@ class Probe:
 
     @property
     def wording(self) -> str:
-        """The sentence with its entities replaced by one letter per entity type."""
+        """The sentence with its entities replaced by letters (see `patterns.wording`)."""
         return wording(self.text, list(self.spans))
 
 
 def make_probes(
     facts: list[Fact], documents: Iterable[RecipeDocument], seed: int = 1234, limit: int | None = None
 ) -> dict[str, list[Probe]]:
-    """One probe of each kind for every fact, at most `limit` of a kind; the same facts in the same order.
+    """A probe of each kind for every fact, at most `limit` of a kind; all kinds have the same order of facts.
 
-    `documents` and `seed` must be those of the corpus (`generate_corpus`): the seed also reserves the unseen
-    combinations. Facts whose answer can be read off the subject, or that `documents` lack, are left out.
+    `documents` and `seed` must be those of the corpus (`generate_corpus`), because the seed also reserves the
+    unseen combinations. Copyable facts, and facts that `documents` do not state, are left out.
     """
     relations = load_relations()
     stated: dict[Fact, list[RecipeSentence]] = defaultdict(list)
@@ -65,7 +66,7 @@ def make_probes(
         name: [t for t in relation.triples if is_reserved(name, t, seed)]
         for name, relation in relations.items()
     }
-    turns: Counter = Counter()
+    counts: Counter[str] = Counter()  # facts used of each relation
     probes: dict[str, list[Probe]] = {kind: [] for kind in PROBE_KINDS}
     for fact in rng.sample(facts, len(facts)):
         if limit is not None and len(probes["seen"]) >= limit:
@@ -74,37 +75,36 @@ def make_probes(
         if fact.copyable or not stated[fact]:
             continue
         sentence = rng.choice(stated[fact])
-        held_out = relation.held_out[turns[fact.relation] % len(relation.held_out)]
+        held_out = relation.held_out[counts[fact.relation] % len(relation.held_out)]
         wordings = {
             "seen": (sentence.text, list(sentence.spans)),
             "unseen": _unseen(fact, relation, reserved[fact.relation], rng),
             "reworded": relation.render_patterns(fact, (held_out,)),
         }
-        made = {kind: _probe(fact, kind, *wordings[kind]) for kind in PROBE_KINDS}
-        if all(made.values()):
-            turns[fact.relation] += 1
+        # an answer that occurs twice in a sentence could be copied
+        if all(text.count(fact.object) == 1 for text, _ in wordings.values()):
+            counts[fact.relation] += 1
             for kind in PROBE_KINDS:
-                probes[kind].append(made[kind])
+                probes[kind].append(_probe(fact, kind, *wordings[kind]))
     return probes
 
 
-def _unseen(fact: Fact, relation: Relation, reserved: list, rng: random.Random) -> tuple[str, list[Span]]:
-    """A reserved wording of normal length, or the shortest of forty drawn."""
+def _unseen(
+    fact: Fact, relation: Relation, reserved: list[Triple], rng: random.Random
+) -> tuple[str, list[Span]]:
+    """A random reserved wording of at most MAX_LENGTH, or the shortest of forty."""
     drawn = [relation.render(fact, triple) for triple in rng.sample(reserved, min(40, len(reserved)))]
     return next((d for d in drawn if len(d[0]) <= MAX_LENGTH), min(drawn, key=lambda d: len(d[0])))
 
 
-def _probe(fact: Fact, kind: str, text: str, spans: list[Span]) -> Probe | None:
-    """None when the answer occurs twice in the sentence: then it could be copied."""
-    if text.count(fact.object) != 1:
-        return None
+def _probe(fact: Fact, kind: str, text: str, spans: list[Span]) -> Probe:
     start = text.index(fact.object)
     end = start + len(fact.object)
     return Probe(text, fact.object, start, end, fact.relation, kind, fact.subject, tuple(spans))
 
 
 def majority_share(probes: list[Probe]) -> float:
-    """Share of probes that a reader who knows no fact, but each relation's commonest answer, gets right."""
+    """Accuracy of always predicting the most frequent answer of the relation."""
     answers: dict[str, Counter] = defaultdict(Counter)
     for probe in probes:
         answers[probe.relation][probe.answer] += 1
@@ -112,7 +112,7 @@ def majority_share(probes: list[Probe]) -> float:
 
 
 class WordingIndex:
-    """All wordings of a corpus, entities replaced by type letters, ready for `wording_distance`."""
+    """An index of all wordings of a corpus, for `wording_distance`."""
 
     def __init__(self, documents: Iterable[RecipeDocument]):
         self.wordings = sorted(
@@ -125,27 +125,26 @@ class WordingIndex:
                 postings[bigram].append(number)
         self.postings = {bigram: np.array(numbers) for bigram, numbers in postings.items()}
 
-    def contains_piece(self, text: str, length: int) -> bool:
-        """True when some training wording holds a piece of `text` of this length."""
+    def has_common_substring(self, text: str, length: int) -> bool:
+        """Whether a wording of the corpus contains a substring of `text` of this length."""
         return any(text[i : i + length] in self.joined for i in range(len(text) - length + 1))
 
 
 @dataclass(frozen=True)
 class WordingDistance:
-    """How near the nearest training sentence is: 1.0 means contained in one, 0.0 nothing in common."""
+    """Similarity to the nearest sentence of the corpus: 1.0 if contained in one, 0.0 if nothing is common."""
 
-    common_substring: float  # longest common substring, as a share of the probe's wording
-    bigram_overlap: (
-        float  # share of the probe's character bigrams that the most similar training sentence has
-    )
-    equal: bool  # the very wording occurs in the corpus
+    common_substring: float  # length of the longest common substring, as a share of the probe's wording
+    bigram_overlap: float  # share of the probe's character bigrams that the most similar sentence has
+    equal: bool  # the corpus contains the same wording
 
 
 def wording_distance(probe: Probe, index: WordingIndex) -> WordingDistance:
-    """Compares a probe's wording with every training sentence's; full stops are left aside."""
+    """Compares a probe's wording, without the full stop, with every sentence of the corpus."""
     text = probe.wording.rstrip("。")
-    # a piece of length n brings one of length n - 1 with it, so the longest is found by bisection
-    longest = bisect_left(range(1, len(text) + 1), True, key=lambda n: not index.contains_piece(text, n))
+    # a common substring of length n implies one of length n - 1, so the longest is found by bisection
+    lengths = range(1, len(text) + 1)
+    longest = bisect_left(lengths, True, key=lambda n: not index.has_common_substring(text, n))
     bigrams = _bigrams(text)
     hits = np.zeros(len(index.wordings), dtype=np.int64)
     for bigram in bigrams & index.postings.keys():

@@ -1,7 +1,7 @@
-"""Reviews from a grammar of hand-written opinion phrases: unlabelled notes, labelled task reviews.
+"""Reviews from a grammar of hand-written opinion phrases: unlabelled notes, and labelled reviews for the task.
 
-The small training set uses only the `familiar` phrases; notes use all of them. So a pretrained model can
-know from the notes on which side a phrase stands that fine-tuning never showed it.
+The small training set uses only the `familiar` phrases; notes use all of them. So a pretrained model can learn
+from the notes the polarity of phrases that the training set for fine-tuning does not contain.
 """
 
 import hashlib
@@ -17,19 +17,19 @@ from ernie_from_scratch.text.recipe.facts import DATA_FOLDER
 from ernie_from_scratch.text.recipe.patterns import Pattern, Span
 
 POLARITIES = ("negative", "positive")  # the label is the position
-FAMILIAR_SHARE = 0.35  # of the phrases, those that the labelled training set may use
-TASK_SHARE = 0.125  # of all texts, those that only the task set may contain
-SENTENCE_LIMIT = 34  # characters of a review's sentence
-REMARK_LIMIT = 18  # characters of a note's: two of them fit a short row
+FAMILIAR_SHARE = 0.35  # of the phrases, for the labelled training set
+TASK_SHARE = 0.125  # of all texts, for the task data only
+SENTENCE_LIMIT = 34  # characters of a sentence of a review
+REMARK_LIMIT = 18  # characters of a sentence of a note: two of them fit in a short row
 
 
 @dataclass(frozen=True)
 class Clause:
-    """One opinion about one aspect. `source` carries [phrase] marks."""
+    """An opinion about one aspect. In `source` phrases are in brackets."""
 
     source: str
     aspect: str
-    mild: bool  # a fault that praise can outweigh
+    mild: bool  # a criticism that praise can outweigh
     familiar: bool
 
     @property
@@ -62,7 +62,7 @@ class Opinions:
 
 
 def _clauses(texts: list[str], aspect: str) -> list[Clause]:
-    """Marks the familiar ones: a share of every aspect, by hash, so that edits elsewhere change nothing."""
+    """A share of the clauses is familiar, chosen by hash, so that edits of other aspects do not change it."""
     ranked = sorted(texts, key=_hash_share)
     familiar = set(ranked[: max(1, round(FAMILIAR_SHARE * len(texts)))])
     return [Clause(t.removeprefix("~"), aspect, t.startswith("~"), t in familiar) for t in texts]
@@ -70,6 +70,7 @@ def _clauses(texts: list[str], aspect: str) -> list[Clause]:
 
 @lru_cache(maxsize=1)
 def load_opinions() -> Opinions:
+    """The shipped phrases."""
     return Opinions()
 
 
@@ -79,13 +80,13 @@ def _hash_share(text: str) -> float:
 
 
 def belongs_to_tasks(text: str) -> bool:
-    """Splits all possible texts once and for all: no note, and no sentence of one, is ever a task review."""
+    """Whether a text is reserved for the task data: no note, and no sentence of one, is a task review."""
     return _hash_share(text) < TASK_SHARE
 
 
 @dataclass(frozen=True)
 class Review:
-    """One review: its sentences with spans, and the clauses that carry its opinion."""
+    """A review: its sentences with spans, and the clauses that express its opinion."""
 
     domain: str
     polarity: str
@@ -111,30 +112,28 @@ class Note:
 
 
 class ReviewWriter:
-    """Draws reviews. `familiar`: True only familiar phrases, False mostly the others, None all alike."""
+    """Generates reviews of familiar phrases only (True), mostly of the others (False), or of both (None)."""
 
     def __init__(self, rng: random.Random, familiar: bool | None = None):
         self.rng, self.familiar, self.opinions = rng, familiar, load_opinions()
 
     def note(self) -> Note:
-        """What pleased a visitor, then what did not: one short sentence each, which no task set contains.
+        """A short sentence of praise, then one of criticism, neither of which the task data contains.
 
-        Praise comes first, as in a review form. So to tell the order of the two sentences is to understand them.
+        The fixed order makes SOP on notes a test of understanding.
         """
         while True:
             domain = self.rng.choice(self.opinions.domains)
-            praise, blame = (self._remark(domain, polarity) for polarity in reversed(POLARITIES))
-            aspects = [clause.aspect for clause in praise + blame]
-            note = Note(
-                domain,
-                tuple(_render("，".join(c.source for c in remark) + "。") for remark in (praise, blame)),
-            )
+            remarks = [self._remark(domain, polarity) for polarity in reversed(POLARITIES)]
+            aspects = [clause.aspect for remark in remarks for clause in remark]
+            sentences = ("，".join(clause.source for clause in remark) + "。" for remark in remarks)
+            note = Note(domain, tuple(map(_render, sentences)))
             texts = [note.text, *(text for text, _ in note.sentences)]
             if len(set(aspects)) == len(aspects) and not any(map(belongs_to_tasks, texts)):
                 return note
 
     def _remark(self, domain: str, polarity: str) -> list[Clause]:
-        """One clause or verdict, or a clause and one more where both are short."""
+        """One or two clauses, the second of which may be a verdict; two if both are short."""
         first = self._draw(self.opinions.clauses[domain, polarity], [])
         more = self.opinions.verdicts if self.rng.random() < 0.4 else self.opinions.clauses
         second = self._draw(more[domain, polarity], [first])
@@ -142,7 +141,7 @@ class ReviewWriter:
         return [first, second] if both_fit else [self.rng.choice([first, second])]
 
     def task_review(self, domain: str, polarity: str) -> Review:
-        """A short review of one to three points; its text lies in the share that notes never touch."""
+        """A short review of one to three points, with a text that is reserved for the task data."""
         while True:
             points = self.rng.choices((1, 2, 3), weights=(3, 5, 2))[0]
             review = self._write(domain, polarity, points, mixed=self.rng.random() < 0.3)
@@ -150,12 +149,12 @@ class ReviewWriter:
                 return review
 
     def _write(self, domain: str, polarity: str, points: int, mixed: bool) -> Review:
-        """`points` opinions of one polarity; `mixed` adds one of the other, and then always a verdict."""
+        """`points` opinions of one polarity; `mixed` adds one of the other polarity, and a verdict."""
         clauses = self.opinions.clauses[domain, polarity]
         chosen: list[Clause] = []
         for _ in range(points):
             chosen.append(self._draw(clauses, chosen))
-        told, sources = list(chosen), []
+        expressed, sources = list(chosen), []
         minor = self._minor(domain, polarity, chosen) if mixed else []
         mixed = bool(minor)
         concede = mixed and (points == 1 or self.rng.random() < 0.6)
@@ -170,32 +169,34 @@ class ReviewWriter:
         if mixed or self.rng.random() < 0.6:
             verdict = self._draw(self.opinions.verdicts[domain, polarity], [])
             sources.append(verdict.source + self.rng.choice("。。。！"))
-            told.append(verdict)
+            expressed.append(verdict)
         sentences = tuple(_render(source) for source in sources)
-        return Review(domain, polarity, sentences, tuple(told), tuple(minor))
+        return Review(domain, polarity, sentences, tuple(expressed), tuple(minor))
 
     def _draw(self, clauses: list[Clause], chosen: list[Clause]) -> Clause:
-        """A clause about an aspect not yet spoken of, from the familiar phrases or mostly from the others."""
-        free = [c for c in clauses if c.aspect not in {other.aspect for other in chosen}]
-        wanted = self.familiar
-        if wanted is False and self.rng.random() < 0.15:
-            wanted = True
-        return self.rng.choice([c for c in free if wanted is None or c.familiar == wanted] or free)
+        """A clause about an aspect that is not in `chosen`."""
+        available = [c for c in clauses if c.aspect not in {other.aspect for other in chosen}]
+        familiar = self.familiar
+        if familiar is False and self.rng.random() < 0.15:
+            familiar = True
+        return self.rng.choice(
+            [c for c in available if familiar is None or c.familiar == familiar] or available
+        )
 
     def _minor(self, domain: str, polarity: str, chosen: list[Clause]) -> list[Clause]:
-        """A point of the other polarity to concede, if there is one; in a good review only a mild fault."""
+        """A point of the other polarity, if there is one; in a positive review only a mild criticism."""
         aspects = {clause.aspect for clause in chosen}
-        free = [
+        available = [
             clause
             for clause in self.opinions.clauses[domain, POLARITIES[1 - POLARITIES.index(polarity)]]
             if clause.aspect not in aspects
             and (clause.mild or polarity == "negative")
             and (clause.familiar or not self.familiar)
         ]
-        return [self.rng.choice(free)] if free else []
+        return [self.rng.choice(available)] if available else []
 
     def _sentences(self, clauses: list[Clause]) -> list[str]:
-        """Joins two or three clauses to a sentence, within the length limit."""
+        """Joins one to three clauses to a sentence, within the length limit."""
         sentences: list[str] = []
         while clauses:
             source = clauses.pop(0).source

@@ -1,7 +1,7 @@
-"""The small task sets of `data/tasks`: sentiment, NER, question answering, sentence pairs; from one seed.
+"""The small data sets of `data/tasks`: sentiment, NER, question answering and NLI, generated from a seed.
 
-`python -m ernie_from_scratch.text.recipe.tasks` writes them again. Train, dev and test share no text; those
-made from facts share no fact.
+`python -m ernie_from_scratch.text.recipe.tasks` generates them again. Train, dev and test have no text in
+common, and those about facts no fact.
 """
 
 import argparse
@@ -28,7 +28,7 @@ FACT_SHARES = (("train", 0.6), ("dev", 0.15), ("test", 0.25))
 
 
 def split_facts(facts: list[Fact], seed: int) -> dict[str, list[Fact]]:
-    """Deals every relation's facts out to train, dev and test; facts that can be copied are left out."""
+    """Splits the facts of every relation into train, dev and test, without copyable facts."""
     splits: dict[str, list[Fact]] = {name: [] for name, _ in FACT_SHARES}
     for relation in sorted({fact.relation for fact in facts}):
         table = sorted(fact for fact in facts if fact.relation == relation and not fact.copyable)
@@ -41,7 +41,7 @@ def split_facts(facts: list[Fact], seed: int) -> dict[str, list[Fact]]:
 
 
 def sentiment_set(seed: int) -> dict[str, str]:
-    """`label<TAB>text_a`, 1 = positive. Training uses familiar phrases only, dev and test mostly the rest."""
+    """`label<TAB>text_a`, 1 = positive. Train has familiar phrases only, dev and test mostly others."""
     seen: set[str] = set()
     files = {}
     domains = load_opinions().domains
@@ -75,7 +75,7 @@ def ner_set(facts: dict[str, list[Fact]], seed: int) -> dict[str, str]:
 
 
 def qa_set(facts: dict[str, list[Fact]], seed: int) -> dict[str, str]:
-    """SQuAD-style json."""
+    """SQuAD's JSON format."""
     files = {}
     for split, size in SIZES["qa"].items():
         data = list(paragraphs(facts[split], size, split, seed))
@@ -97,7 +97,7 @@ def nli_set(facts: dict[str, list[Fact]], seed: int) -> dict[str, str]:
 
 
 def build_tasks(seed: int = SEED, facts: list[Fact] | None = None) -> dict[str, str]:
-    """All files, as relative path -> content. The same arguments give the same bytes."""
+    """All files, as relative path -> content. Equal arguments give equal bytes."""
     facts = load_facts(relations=list(load_relations())) if facts is None else facts
     splits = split_facts(facts, seed)
     sets = {
@@ -110,8 +110,9 @@ def build_tasks(seed: int = SEED, facts: list[Fact] | None = None) -> dict[str, 
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """The command line of this module."""
     parser = argparse.ArgumentParser(
-        description="Write the task sets again, from the facts and the sentence patterns."
+        description="Generate the task data sets from the facts and the sentence patterns."
     )
     parser.add_argument(
         "--output", type=Path, default=DATA_FOLDER / "tasks", help="folder (default: data/tasks)"

@@ -1,7 +1,7 @@
-"""Words from a dictionary: the most probable path through it, and a hidden Markov model for the rest.
+"""Word segmentation with a dictionary (most probable path) and a hidden Markov model for unknown words.
 
-Makes the cuts of the jieba package (https://github.com/fxsjy/jieba, MIT), accurate mode, and reads that
-package's dictionary and HMM tables; here in plain Python, in helpers_cpp/segment.cpp in C++.
+The words are those of the jieba package (https://github.com/fxsjy/jieba, MIT) in accurate mode, whose
+dictionary and HMM tables are read. This is the Python version; helpers_cpp/segment.cpp gives equal words.
 """
 
 import functools
@@ -15,10 +15,10 @@ from typing import Protocol
 
 from ernie_from_scratch.config import UserError
 
-Entity = tuple[int, int, str]  # first character, character after the last, type
+Entity = tuple[int, int, str]  # first character, one past the last, type
 
-IMPOSSIBLE = -3.14e100  # log probability, the value in jieba's tables
-STATES = "BEMS"  # begin, end and middle of a word, single; in the order that breaks ties
+IMPOSSIBLE = -3.14e100  # log probability, as in jieba's tables
+STATES = "BEMS"  # beginning, end and middle of a word, single character; the later state wins a tie
 PREVIOUS_STATES = {"B": "ES", "E": "BM", "M": "BM", "S": "ES"}
 
 _BLOCK = re.compile(r"([\u4E00-\u9FD5a-zA-Z0-9+#&._%\-]+)")
@@ -29,19 +29,39 @@ _LETTER_OR_DIGIT = re.compile(r"[a-zA-Z0-9]")
 
 
 class Segmenter(Protocol):
-    """What cuts text into words. Words joined give the text back, character by character."""
+    """Splits text into words."""
 
     name: str
 
-    def words(self, text: str) -> list[str]: ...
+    def words(self, text: str) -> list[str]:
+        """The words; joined, they are the text."""
+        ...
 
     def entities(self, text: str, words: list[str]) -> list[Entity]:
-        """Entities found in the text, none overlapping another."""
+        """Entities in the text, without overlaps; `words` are those of `words(text)`."""
+        ...
+
+
+class ExtensibleSegmenter(Segmenter, Protocol):
+    """A segmenter that takes words of a user dictionary."""
+
+    @property
+    def total(self) -> int:
+        """Sum of all frequencies."""
+        ...
+
+    def frequency(self, word: str) -> int | None:
+        """Frequency of a word; 0 for a prefix of a longer word, None for neither."""
+        ...
+
+    def add_word(self, word: str, frequency: int, entity_type: str = "") -> None: ...
+
+    def words(self, text: str, hmm: bool = True) -> list[str]: ...
 
 
 @dataclass(frozen=True)
 class HmmTables:
-    """Log probabilities of the four states: at the start, from state to state, and of the characters."""
+    """Log probabilities: initial, of transitions between the states, and of characters in each state."""
 
     start: dict[str, float]
     transition: dict[str, dict[str, float]]
@@ -52,7 +72,7 @@ class HmmTables:
 def jieba_dictionary() -> Path:
     """The dictionary file of the installed jieba package."""
     package = find_spec("jieba")
-    if package is None:
+    if package is None or package.origin is None:
         raise UserError("no dictionary: the package jieba is not installed; run `pip install jieba`")
     return Path(package.origin).parent / "dict.txt"
 
@@ -78,18 +98,16 @@ def read_dictionary(path: Path) -> Iterator[tuple[str, int]]:
 
 
 class DictionarySegmenter:
-    """jieba's accurate mode: best path through the graph of dictionary words, then the HMM on runs of single
-    characters.
-    """
+    """jieba's accurate mode: best path of dictionary words, then the HMM on runs of single characters."""
 
     name = "builtin"
 
     def __init__(self, words: Iterable[tuple[str, int]] | None = None, hmm: HmmTables | None = None):
-        """`words` are (word, frequency) pairs, jieba's by default; `hmm` likewise."""
+        """`words` are (word, frequency) pairs; they and `hmm` default to jieba's."""
         self.hmm = hmm or jieba_hmm()
-        self.frequencies: dict[str, int] = {}  # words, and with 0 every beginning of a word
+        self.frequencies: dict[str, int] = {}  # of words; 0 for every prefix of a word
         self.total = 0
-        self.forced_apart: set[str] = set()  # user words of frequency 0
+        self.always_split: set[str] = set()  # user words of frequency 0
         self.types: dict[str, str] = {}
         for word, frequency in read_dictionary(jieba_dictionary()) if words is None else words:
             self._insert(word, frequency)
@@ -101,13 +119,12 @@ class DictionarySegmenter:
             self.frequencies.setdefault(word[:end], 0)
 
     def frequency(self, word: str) -> int | None:
-        """Of a word; 0 for the beginning of a longer word, None for neither."""
         return self.frequencies.get(word)
 
     def add_word(self, word: str, frequency: int, entity_type: str = "") -> None:
         self._insert(word, frequency)
         if frequency == 0:
-            self.forced_apart.add(word)
+            self.always_split.add(word)
         if entity_type:
             self.types[word] = entity_type
 
@@ -128,11 +145,11 @@ class DictionarySegmenter:
                     yield from [part] if _SPACE.match(part) else part
 
     def words_of_block(self, block: str, hmm: bool = True) -> Iterator[str]:
-        """Words of text whose characters may all be parts of words."""
+        """Words of a block without separators: Han characters, letters, digits and +#&._%-."""
         return self._cut_block(block) if hmm else self._cut_block_without_hmm(block)
 
     def best_path(self, block: str) -> list[int]:
-        """For each character, where the word that starts there ends on the most probable path."""
+        """For each character, the end of the word that starts there on the most probable path."""
         log_total, length = math.log(self.total), len(block)
         scores, ends = [0.0] * (length + 1), [0] * length
         for start in range(length - 1, -1, -1):
@@ -170,7 +187,7 @@ class DictionarySegmenter:
         for part in _HAN.split(singles):
             if _HAN.match(part):
                 for word in self.viterbi(part):
-                    yield from word if word in self.forced_apart else [word]
+                    yield from word if word in self.always_split else [word]
             else:
                 yield from filter(None, _NUMBER_OR_NAME.split(part))
 
@@ -193,7 +210,7 @@ class DictionarySegmenter:
         """Words of a run of Han characters, from the most probable sequence of states (Viterbi)."""
         start, transition, emission = self.hmm.start, self.hmm.transition, self.hmm.emission
         scores = [{s: start[s] + emission[s].get(text[0], IMPOSSIBLE) for s in STATES}]
-        came_from: list[dict[str, str]] = [{}]
+        backpointers: list[dict[str, str]] = [{}]
         for char in text[1:]:
             row, origin = {}, {}
             for state in STATES:
@@ -203,21 +220,21 @@ class DictionarySegmenter:
                     for old in PREVIOUS_STATES[state]
                 )
             scores.append(row)
-            came_from.append(origin)
+            backpointers.append(origin)
         _, state = max((scores[-1][s], s) for s in "ES")
         words, end = [], len(text)
         for position in range(len(text) - 1, -1, -1):
             if state in "BS":
                 words.append(text[position:end])
                 end = position
-            state = came_from[position].get(state, state)
+            state = backpointers[position].get(state, state)
         if end:
             words.append(text[:end])
         return words[::-1]
 
 
 class CharacterSegmenter:
-    """No words: every character is one."""
+    """No segmentation: every character is a word."""
 
     name = "none"
 
@@ -229,7 +246,7 @@ class CharacterSegmenter:
 
 
 def typed_words(words: list[str], types: dict[str, str]) -> list[Entity]:
-    """The words that have an entity type, with their places."""
+    """The words that have an entity type, with their positions."""
     if not types:
         return []
     found, position = [], 0

@@ -1,7 +1,6 @@
-"""Chinese text to words, by name: the built-in segmenter, the packages jieba and rjieba, Baidu's LAC, or
-none.
+"""Segmenters by name: the built-in one, the packages jieba and rjieba, Baidu's LAC, or none.
 
-The user's own words go to every one of them, with an entity type where the user gives one.
+All of them take a user dictionary, whose words may have an entity type.
 """
 
 import os
@@ -15,37 +14,40 @@ from ernie_from_scratch.text.corpus.spans import ENTITY_TYPES
 from ernie_from_scratch.text.segmenters.dictionary import (
     CharacterSegmenter,
     Entity,
+    ExtensibleSegmenter,
     Segmenter,
     jieba_dictionary,
     typed_words,
 )
 from ernie_from_scratch.text.settings import SEGMENTERS, EncodingSettings
 
-HIGHEST_FREQUENCY = 10**12  # sums of these stay exact in float64
+MAX_FREQUENCY = 10**12  # sums of frequencies are exact in float64
 
-# Part-of-speech tags that jieba's user dictionaries give to names.
+# Part-of-speech tags of names in jieba's user dictionaries.
 TAG_TYPES = {"nr": "PER", "ns": "LOC", "nt": "ORG", "t": "TIME", "nw": "WORK", "nz": "OTHER"}
 
 
 @dataclass(frozen=True)
 class UserWord:
+    """A line of a user dictionary."""
+
     text: str
-    frequency: int | None  # None: enough to be cut out
+    frequency: int | None  # None: high enough to become a word
     entity_type: str
 
 
 def read_user_dict(path: str | os.PathLike) -> list[UserWord]:
     """Lines of "word [frequency] [type]", separated by spaces or tabs; # starts a comment line.
 
-    The type is one of PER, LOC, ORG, TIME, WORK, OTHER, or a tag of jieba's (nr, ns, nt, t, nw, nz mean
-    these; other tags mean no entity).
+    The type is one of PER, LOC, ORG, TIME, WORK, OTHER, or one of jieba's tags: nr, ns, nt, t, nw, nz stand
+    for these, in this order, and other tags for no entity. Raises UserError for a malformed line.
     """
     path = Path(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise UserError(
-            f"cannot read: user dictionary {path} ({error.strerror.lower()}); check the path"
+            f"cannot read: user dictionary {path} ({str(error.strerror).lower()}); check the path"
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(f"not UTF-8: user dictionary {path}; convert it to UTF-8") from error
@@ -56,9 +58,9 @@ def read_user_dict(path: str | os.PathLike) -> list[UserWord]:
             continue
         word, *rest = fields
         frequency = int(rest.pop(0)) if rest and rest[0].isascii() and rest[0].isdigit() else None
-        if frequency is not None and frequency > HIGHEST_FREQUENCY:
+        if frequency is not None and frequency > MAX_FREQUENCY:
             raise UserError(
-                f"frequency too high: user dictionary {path} line {number}; give at most {HIGHEST_FREQUENCY}"
+                f"frequency too high: user dictionary {path} line {number}; give at most {MAX_FREQUENCY}"
             )
         tag = rest.pop(0) if rest else ""
         if rest or not (tag in ENTITY_TYPES or tag.islower()):
@@ -105,7 +107,7 @@ class JiebaSegmenter:
 
 
 class RjiebaSegmenter:
-    """The package rjieba, jieba in Rust: fast, and nearly jieba's cuts."""
+    """The package rjieba, jieba in Rust: fast, with nearly the words of jieba."""
 
     name = "rjieba"
 
@@ -119,9 +121,8 @@ class RjiebaSegmenter:
         self._rjieba = rjieba
 
     def words(self, text: str) -> list[str]:
-        clean = text.encode("utf-8", "replace").decode(
-            "utf-8"
-        )  # lone surrogates are not UTF-8: one ? for each
+        # lone surrogates are not valid UTF-8; each becomes ?
+        clean = text.encode("utf-8", "replace").decode("utf-8")
         ends = list(accumulate(map(len, self._rjieba.cut(clean))))
         return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
@@ -129,50 +130,46 @@ class RjiebaSegmenter:
         return []
 
 
-class WithUserWords:
-    """A segmenter that takes no user dictionary, with the user's words put over its cuts, leftmost longest
-    first.
-    """
+class UserDictionarySegmenter:
+    """Adds user words to a segmenter without a user dictionary: leftmost, longest match on top of its words."""
 
     def __init__(self, segmenter: Segmenter, user_words: list[UserWord]):
         self.name, self.segmenter = segmenter.name, segmenter
         self.types = {word.text: word.entity_type for word in user_words if word.frequency != 0}
-        self._lengths: dict[str, list[int]] = {}  # of the user's words, by first character, longest first
+        self._lengths: dict[str, list[int]] = {}  # of the user words by first character, longest first
         for word in sorted(self.types, key=len, reverse=True):
             lengths = self._lengths.setdefault(word[0], [])
             if len(word) not in lengths:
                 lengths.append(len(word))
 
     def words(self, text: str) -> list[str]:
-        cuts, position = {0}, 0
+        boundaries, position = {0}, 0
         for word in self.segmenter.words(text):
             position += len(word)
-            cuts.add(position)
+            boundaries.add(position)
         position = 0
         while position < len(text):
             lengths = self._lengths.get(text[position], ())
             length = next((n for n in lengths if text[position : position + n] in self.types), 0)
             if length:
-                cuts.difference_update(range(position + 1, position + length))
-                cuts.update((position, position + length))
+                boundaries.difference_update(range(position + 1, position + length))
+                boundaries.update((position, position + length))
             position += length or 1
-        edges = sorted(cuts)
+        edges = sorted(boundaries)
         return [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
 
     def entities(self, text: str, words: list[str]) -> list[Entity]:
-        own = typed_words(words, self.types)
-        taken = {position for start, end, _ in own for position in range(start, end)}
-        theirs = self.segmenter.entities(text, words)
-        return sorted(own + [e for e in theirs if taken.isdisjoint(range(e[0], e[1]))])
+        from_user = typed_words(words, self.types)
+        covered = {position for start, end, _ in from_user for position in range(start, end)}
+        detected = self.segmenter.entities(text, words)
+        return sorted(from_user + [e for e in detected if covered.isdisjoint(range(e[0], e[1]))])
 
 
-def suggested_frequency(segmenter, word: str) -> int:
-    """The least frequency that lets `word` win over the words that it would be cut into (jieba's
-    suggest_freq).
-    """
+def suggested_frequency(segmenter: ExtensibleSegmenter, word: str) -> int:
+    """The lowest frequency that keeps `word` from being split into shorter words (jieba's suggest_freq)."""
     total, share = float(segmenter.total), 1.0
-    for part in segmenter.words(word, hmm=False):
-        known = segmenter.frequency(part)
+    for shorter in segmenter.words(word, hmm=False):
+        known = segmenter.frequency(shorter)
         share *= (1 if known is None else known) / total
     known = segmenter.frequency(word)
     return max(int(share * total) + 1, 1 if known is None else known)
@@ -183,13 +180,21 @@ def make_segmenter(
     user_dict: str | os.PathLike | None = None,
     lac_model: str | os.PathLike | None = None,
 ) -> Segmenter:
-    """A segmenter by name, with the words of a user dictionary. UserError when its package is missing."""
+    """A segmenter by name, with the words of a user dictionary.
+
+    Raises:
+        UserError: the name is unknown, or a package, a model or the user dictionary is missing or damaged.
+    """
     user_words = read_user_dict(user_dict) if user_dict else []
-    if name == "builtin":
-        segmenter = builtin_segmenter()
-    elif name == "jieba":
-        segmenter = JiebaSegmenter()
-    elif name == "rjieba":
+    if name in ("builtin", "jieba"):
+        segmenter = builtin_segmenter() if name == "builtin" else JiebaSegmenter()
+        for word in user_words:
+            frequency = word.frequency
+            if frequency is None:
+                frequency = suggested_frequency(segmenter, word.text)
+            segmenter.add_word(word.text, frequency, word.entity_type)
+        return segmenter
+    if name == "rjieba":
         segmenter = RjiebaSegmenter()
     elif name == "lac":
         from ernie_from_scratch.text.segmenters.lac import LacSegmenter
@@ -199,11 +204,4 @@ def make_segmenter(
         segmenter = CharacterSegmenter()
     else:
         raise UserError(f"unknown segmenter: {name}; known: {', '.join(SEGMENTERS)}")
-    if not user_words:
-        return segmenter
-    if not hasattr(segmenter, "add_word"):
-        return WithUserWords(segmenter, user_words)
-    for word in user_words:
-        frequency = suggested_frequency(segmenter, word.text) if word.frequency is None else word.frequency
-        segmenter.add_word(word.text, frequency, word.entity_type)
-    return segmenter
+    return UserDictionarySegmenter(segmenter, user_words) if user_words else segmenter

@@ -187,7 +187,7 @@ def build_vocabulary(
     characters are left out first.
 
     Raises:
-        UserError: there is no text, or `size` has no room for more than the special tokens.
+        UserError: there is no text, or `size` is too small for more than the special tokens.
     """
     basic = BasicTokenizer(do_lower_case=do_lower_case)
     counts: Counter[str] = Counter()

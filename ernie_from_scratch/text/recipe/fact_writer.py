@@ -1,4 +1,4 @@
-"""Choosing the words of a fact: which prefix, verb phrase and suffix it gets, and where in a document."""
+"""Facts to sentences: the choice of prefix, verb phrase and suffix."""
 
 import random
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from ernie_from_scratch.config import UserError
 from ernie_from_scratch.text.recipe.facts import Fact
 from ernie_from_scratch.text.recipe.patterns import Relation, Span, Triple, is_reserved
 
-MAX_LENGTH = 34  # characters of a sentence; only a fact with very long names goes beyond
-ATTEMPTS = 200  # draws before a wording counts as used up; the last ones may be long or repeat a phrase
+MAX_LENGTH = 34  # characters of a sentence; only a fact with very long names exceeds it
+ATTEMPTS = 200  # draws before the wordings count as used up; the last ones may be long or repeat a phrase
 
 
 @dataclass(frozen=True)
 class RecipeSentence:
-    """`text` with its known `spans`; `fact` and `triple` say what it states and how (None in notes)."""
+    """A generated sentence with its spans, and the fact and the triple that it expresses (None in notes)."""
 
     text: str
     spans: tuple[Span, ...]
@@ -21,8 +21,8 @@ class RecipeSentence:
     triple: Triple | None = None
 
 
-class Worder:
-    """Words facts; no triple serves a fact twice while another is left, and reserved triples never."""
+class FactWriter:
+    """Writes facts as sentences; a fact uses each triple once before any is repeated, and no reserved ones."""
 
     def __init__(self, relations: dict[str, Relation], seed: int, rng: random.Random):
         self.relations, self.rng = relations, rng
@@ -35,18 +35,21 @@ class Worder:
         self.verb_order: dict[Fact, list[int]] = {}
 
     def document(self, facts: list[Fact]) -> tuple[RecipeSentence, ...]:
-        """One sentence for each fact; none holds the answer of another, no prefix or suffix comes twice."""
-        sentences, taken = [], set()
+        """A sentence for each fact; none contains the answer of another, no prefix or suffix is repeated."""
+        sentences, used_patterns = [], set()
         for i, fact in enumerate(facts):
             place = "opening" if i == 0 else "closing" if i == len(facts) - 1 else "middle"
             others = [other.object for other in facts if other is not fact]
-            sentence = self._word(fact, place, others, taken)
-            relation, (prefix, _, suffix) = self.relations[fact.relation], sentence.triple
-            taken |= {relation.prefixes[prefix].pattern.source, relation.suffixes[suffix].source} - {"", "。"}
+            sentence, (prefix, _, suffix) = self._sentence(fact, place, others, used_patterns)
+            relation = self.relations[fact.relation]
+            patterns = {relation.prefixes[prefix].pattern.source, relation.suffixes[suffix].source}
+            used_patterns |= patterns - {"", "。"}
             sentences.append(sentence)
         return tuple(sentences)
 
-    def _word(self, fact: Fact, place: str, others: list[str], taken: set[str]) -> RecipeSentence:
+    def _sentence(
+        self, fact: Fact, place: str, others: list[str], used_patterns: set[str]
+    ) -> tuple[RecipeSentence, Triple]:
         relation = self.relations[fact.relation]
         used = self.used.setdefault(fact, set())
         if fact not in self.verb_order:
@@ -54,33 +57,34 @@ class Worder:
         for attempt in range(ATTEMPTS):
             verb = self.verb_order[fact][(len(used) + attempt // 20) % len(relation.verbs)]
             triple = (self._prefix(relation, verb, place), verb, self._suffix(relation))
-            desperate = attempt >= 0.9 * ATTEMPTS
+            relaxed = attempt >= 0.9 * ATTEMPTS
             if triple not in self.allowed[fact.relation] or triple in used:
                 continue
-            if self._repeats(relation, triple, taken) and not desperate:
+            if self._repeats(relation, triple, used_patterns) and not relaxed:
                 continue
             text, spans = relation.render(fact, triple)
-            alone = text.count(fact.object) == 1 and not any(other in text for other in others)
-            if alone and (len(text) <= MAX_LENGTH or desperate):
+            is_only_answer = text.count(fact.object) == 1 and not any(other in text for other in others)
+            if is_only_answer and (len(text) <= MAX_LENGTH or relaxed):
                 used.add(triple)
-                return RecipeSentence(text, tuple(spans), fact, triple)
+                return RecipeSentence(text, tuple(spans), fact, triple), triple
         if not used:
             raise UserError(
-                f"cannot word a fact: {fact.relation} of {fact.subject}; mend its row or its patterns"
+                f"no sentence for a fact: {fact.relation} of {fact.subject}; correct its row or its patterns"
             )
-        used.clear()  # every triple has served: start again
-        return self._word(fact, place, others, taken)
+        used.clear()  # all triples have been used: start again
+        return self._sentence(fact, place, others, used_patterns)
 
-    def _repeats(self, relation: Relation, triple: Triple, taken: set[str]) -> bool:
+    def _repeats(self, relation: Relation, triple: Triple, used_patterns: set[str]) -> bool:
         prefix, _, suffix = triple
-        return relation.prefixes[prefix].pattern.source in taken or relation.suffixes[suffix].source in taken
+        patterns = {relation.prefixes[prefix].pattern.source, relation.suffixes[suffix].source}
+        return not patterns.isdisjoint(used_patterns)
 
     def _prefix(self, relation: Relation, verb: int, place: str) -> int:
-        """None for two fifths of the sentences, else a connective that fits the place, or a source."""
-        chance = self.rng.random()
-        if chance < 0.4:
+        """No prefix for two fifths of the sentences, else a connective for the place, or a source."""
+        draw = self.rng.random()
+        if draw < 0.4:
             place = "any"
-        elif chance >= 0.7 and not relation.verbs[verb].links_only:
+        elif draw >= 0.7 and not relation.verbs[verb].links_only:
             place = "source"
         return self.rng.choice(self.prefixes[relation.name][place])
 

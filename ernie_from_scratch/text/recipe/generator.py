@@ -1,7 +1,7 @@
-"""The encyclopaedia-like corpus: facts in varied sentences, in themed documents, with known boundaries.
+"""The generated corpus: facts in varied sentences, in thematic documents, with annotated boundaries.
 
-Every fact gets the same number of sentences within one or two. Some documents are notes of hotels, books or
-phones: what pleased, then what did not, without a label (see sentiment.py).
+The facts have equal numbers of sentences, within one or two. Some documents are unlabelled notes about hotels,
+books or phones: a sentence of praise, then one of criticism (see sentiment.py).
 """
 
 import json
@@ -12,23 +12,27 @@ from pathlib import Path
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.text.recipe.documents import Themes, group_facts
+from ernie_from_scratch.text.recipe.fact_writer import FactWriter, RecipeSentence
 from ernie_from_scratch.text.recipe.facts import Fact
 from ernie_from_scratch.text.recipe.patterns import load_relations
 from ernie_from_scratch.text.recipe.sentiment import Note, ReviewWriter
-from ernie_from_scratch.text.recipe.worder import RecipeSentence, Worder
 from ernie_from_scratch.utils.files import atomic_write
 
 
 @dataclass(frozen=True)
 class RecipeDocument:
+    """A generated document."""
+
     title: str
     sentences: tuple[RecipeSentence, ...]
 
     @property
     def is_note(self) -> bool:
+        """Whether it states opinions, not facts."""
         return self.sentences[0].fact is None
 
     def to_dict(self) -> dict:
+        """The row of a .jsonl that `ernie prepare` reads."""
         return {
             "title": self.title,
             "sentences": [
@@ -40,25 +44,25 @@ class RecipeDocument:
 def generate_corpus(
     facts: list[Fact], sentences: int = 30000, seed: int = 1234, note_share: float = 0.25
 ) -> Iterator[RecipeDocument]:
-    """Yields documents until `sentences` sentences are out (the last document is finished).
+    """Yields documents until they have at least `sentences` sentences; equal arguments give equal documents.
 
-    `note_share` of the documents, short ones, are notes. The same arguments give the same documents.
-    Raises UserError for a fact whose relation has no patterns or for a table too small for one document.
+    After each document, another note follows with probability `note_share`. Raises UserError if a relation
+    has no patterns, or if there are too few facts for a document.
     """
     relations = load_relations()
     unknown = {fact.relation for fact in facts} - relations.keys()
     if unknown:
         raise UserError(f"no patterns: relation {min(unknown)}; add it to data/recipe/relations.yaml")
     rng = random.Random(f"corpus:{seed}")
-    worder, themes = Worder(relations, seed, rng), Themes(facts, relations)
+    writer, themes = FactWriter(relations, seed, rng), Themes(facts, relations)
     notes = ReviewWriter(random.Random(f"notes:{seed}"))
-    written, left = 0, []
+    written, remaining = 0, []
     while written < sentences:
-        groups, left = group_facts(facts + left, themes, rng)
+        groups, remaining = group_facts(facts + remaining, themes, rng)
         if not groups:
             raise UserError(f"too few facts: {len(facts)} do not fill a document; give at least 20")
-        for title, members in groups:
-            document = RecipeDocument(title, worder.document(members))
+        for title, group in groups:
+            document = RecipeDocument(title, writer.document(group))
             written += len(document.sentences)
             yield document
             while rng.random() < note_share and written < sentences:
@@ -76,7 +80,7 @@ def _note(note: Note) -> RecipeDocument:
 
 
 def write_jsonl(documents: Iterable[RecipeDocument], path: str | Path) -> int:
-    """Writes one document a line with its boundaries; returns the number of sentences."""
+    """Writes a document per line with its boundaries; returns the number of sentences."""
     count = 0
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for document in documents:
@@ -86,7 +90,7 @@ def write_jsonl(documents: Iterable[RecipeDocument], path: str | Path) -> int:
 
 
 def write_text(documents: Iterable[RecipeDocument], path: str | Path) -> int:
-    """Writes plain text, a sentence a line, a blank line after each document; returns how many sentences."""
+    """Writes a sentence per line, with blank lines between documents; returns the number of sentences."""
     count = 0
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for number, document in enumerate(documents):
