@@ -79,7 +79,7 @@ def build(cls, **overrides):
 
 
 def outputs(model):
-    """What a model of `build` says to two random rows, the same each time."""
+    """The outputs of a model of `build` for two random rows, the same each time."""
     shape = (2, 2, 6) if type(model).__name__ == "ErnieForMultipleChoice" else (2, 6)
     model.eval()
     return model(ids(np.random.default_rng(1), model.config, *shape))

@@ -104,10 +104,10 @@ def batch(rank):
     group = dist.new_group(list(range(dist.get_world_size())))
     gloo.connect_ring(group)
     received = paddle.zeros([1])
-    mine = paddle.to_tensor([float(rank)])
+    own = paddle.to_tensor([float(rank)])
     calls = [
         dist.P2POp(dist.irecv, received, (rank - 1) % group.nranks, group),
-        dist.P2POp(dist.isend, mine, (rank + 1) % group.nranks, group),
+        dist.P2POp(dist.isend, own, (rank + 1) % group.nranks, group),
     ]
     dist.batch_isend_irecv(calls)
     gloo.wait_for_sends()

@@ -94,7 +94,7 @@ class Plain:
 
 
 class Parallel(Plain):
-    """The same through ParallelNetwork; `state` gives whole tensors, `load` takes them."""
+    """The same through ParallelNetwork; `state` gives complete tensors, `load` takes them."""
 
     def __init__(self, case):
         self.strategy = Strategy.start(**case["degrees"])
@@ -107,9 +107,9 @@ class Parallel(Plain):
     def steps(self, batches, first, last):
         rows = []
         for step in range(first, last):
-            mine = range(self.strategy.data_rank, len(batches[step]), self.strategy.data_world)
-            seeds = [micro_batch_seed(SEED, step, number) for number in mine]
-            losses, tokens = self.network.train_step([batches[step][n] for n in mine], seeds, Float32())
+            numbers = range(self.strategy.data_rank, len(batches[step]), self.strategy.data_world)
+            seeds = [micro_batch_seed(SEED, step, number) for number in numbers]
+            losses, tokens = self.network.train_step([batches[step][n] for n in numbers], seeds, Float32())
             assert tokens == sum(token_count(batch) for batch in batches[step])
             rows.append([*losses.tolist(), self.network.gradient_norm()])
             self.optimizer.step()
@@ -123,8 +123,8 @@ class Parallel(Plain):
         return {"weights": weights, "tensors": moments, "scheduler": own["scheduler"]}
 
     def load(self, state):
-        whole = {name: take_own(self.network, state[name]) for name in ("weights", "tensors")}
-        super().load({**state, **whole})
+        own = {name: take_own(self.network, state[name]) for name in ("weights", "tensors")}
+        super().load({**state, **own})
 
     def evaluate(self, batch):
         return evaluated(self.network, batch)

@@ -1,9 +1,11 @@
 """Run by Paddle's launcher as `plan_measure_parallel.py FOLDER`: memory of real parallel steps, for the planner.
 
-FOLDER/case.json holds {preset, rows, seq_len, num_predictions, micro_batches, degrees, sharding_stage, …fields of the
-config}; each process writes the peak bytes of its third step, by Paddle's allocator, to FOLDER/RANK.json.
+FOLDER/cases.json holds {degrees, sharding_stage, cases}, and each case {preset, rows, seq_len, num_predictions,
+micro_batches, …fields of the config}; each process writes its stage and the peak bytes of the third step of each case,
+by Paddle's allocator, to FOLDER/RANK.json.
 """
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -21,9 +23,8 @@ from ernie_from_scratch.parallel.strategy import Strategy
 from ernie_from_scratch.training.optimizer import build_optimizer
 
 
-def measure(preset, rows, seq_len, num_predictions, micro_batches, degrees, sharding_stage, **fields):
-    paddle.distributed.init_parallel_env()
-    strategy = Strategy.start(**degrees)
+def measure(strategy, sharding_stage, preset, rows, seq_len, num_predictions, micro_batches, **fields):
+    gc.collect()
     before = core.host_memory_stat_current_value("Allocated", 0)
     config = efs.ErnieConfig.preset(preset, **fields)
     model = efs.ErnieForPretraining(config)
@@ -38,11 +39,15 @@ def measure(preset, rows, seq_len, num_predictions, micro_batches, degrees, shar
         optimizer.step()
         optimizer.clear_grad()
         peak = core.host_memory_stat_peak_value("Allocated", 0) - before
-    return {"rank": paddle.distributed.get_rank(), "stage": strategy.pp_rank, "peak": peak}
+    return peak
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    found = measure(**json.loads((folder / "case.json").read_text()))
-    (folder / f"{found['rank']}.json").write_text(json.dumps(found))
+    asked = json.loads((folder / "cases.json").read_text())
+    paddle.distributed.init_parallel_env()
+    started = Strategy.start(**asked["degrees"])
+    peaks = [measure(started, asked["sharding_stage"], **case) for case in asked["cases"]]
+    found = {"stage": started.pp_rank, "peaks": peaks}
+    (folder / f"{paddle.distributed.get_rank()}.json").write_text(json.dumps(found))
     leave()

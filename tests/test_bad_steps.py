@@ -86,8 +86,8 @@ def test_replay_finds_the_layer(stopped):
 
 def test_the_command_prints_it(stopped, capsys):
     assert main(["replay", str(stopped[0] / "bad_step_7")]) == 0
-    said = capsys.readouterr().out
-    assert f"the first layer whose output is not finite is {LAYER}" in said and "step 7" in said
+    output = capsys.readouterr().out
+    assert f"the first layer whose output is not finite is {LAYER}" in output and "step 7" in output
 
 
 def test_replay_computes_the_same_numbers(corpus, tmp_path, monkeypatch):

@@ -239,7 +239,7 @@ def test_full_disk(place, capsys):
             "--vocab",
             str(place / "vocab.txt"),
         ]
-        assert main(["prepare", *arguments, "--workers", "1"]) == 0  # room was made: it goes on
+        assert main(["prepare", *arguments, "--workers", "1"]) == 0  # the disk has space again: it resumes
         open_prepared(small / "out", verify=True)
     finally:
         subprocess.run(["umount", str(small)], check=True)

@@ -39,7 +39,7 @@ def test_weights_are_shares_of_samples_and_every_sample_has_its_turn():
     assert abs(standard_score(halves, np.array([0.25, 0.25, 0.5]) * 750)) < 5
 
 
-def test_batches_do_not_depend_on_what_is_asked_together():
+def test_batches_do_not_depend_on_what_is_requested_together():
     blend = blend_of([30, 50], [1.0, 3.0])
     corpora, rows = blend.locate(np.arange(500))
     numbers = np.array([499, 3, 250, 3])

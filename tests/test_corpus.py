@@ -1,4 +1,4 @@
-"""Raw text to found, documents and sentences."""
+"""Raw text to chunks, documents and sentences."""
 
 import gzip
 import io
@@ -102,7 +102,7 @@ def test_byte_order_mark_is_no_text(tmp_path):
 
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 64, 333, 1 << 20])
 @pytest.mark.parametrize("format", ["txt", "jsonl"])
-def test_pieces_hold_whole_documents_whatever_their_size(tmp_path, chunk_bytes, format):
+def test_chunks_hold_complete_documents_for_any_chunk_size(tmp_path, chunk_bytes, format):
     documents = [paragraph * n for n, paragraph in enumerate(PARAGRAPHS * 4, start=1)]
     path = tmp_path / f"a.{format}"
     if format == "txt":
@@ -118,7 +118,7 @@ def test_pieces_hold_whole_documents_whatever_their_size(tmp_path, chunk_bytes, 
         line += chunk.data.count(b"\n")
 
 
-def test_a_document_too_long_for_memory_is_cut_at_a_line(tmp_path, monkeypatch):
+def test_a_document_too_long_for_memory_is_split_at_a_line(tmp_path, monkeypatch):
     monkeypatch.setattr(chunks, "MAX_DOCUMENT_BYTES", 1000)
     line = "没有空行的长文。\n"
     (tmp_path / "a.txt").write_text(line * 500, encoding="utf-8")
@@ -132,7 +132,7 @@ def test_a_document_too_long_for_memory_is_cut_at_a_line(tmp_path, monkeypatch):
 
 
 def test_memory_of_reading_is_bounded(tmp_path):
-    """Pieces come one by one: the first is there before the file is read to its end."""
+    """Chunks are streamed: the first comes before the file has been read to its end."""
     path = tmp_path / "a.txt"
     path.write_text("\n\n".join(PARAGRAPHS * 2000), encoding="utf-8")
     read = []

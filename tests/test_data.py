@@ -11,6 +11,7 @@ from ernie_from_scratch.dataset.loader import BatchLoader
 from ernie_from_scratch.dataset.pretraining_data import PretrainingData
 from ernie_from_scratch.dataset.samples import IGNORE_INDEX
 from ernie_from_scratch.dataset.settings import SENTENCE_PAIRS
+from ernie_from_scratch.dataset.source import Source
 from ernie_from_scratch.text.corpus.prepare import prepare
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 
@@ -36,6 +37,15 @@ def data_of(prefix, **settings):
 
 def assert_same(first, second):
     assert all(np.array_equal(first[name], second[name]) for name in first if first[name] is not None)
+
+
+def test_pretraining_data_is_a_source(prefix):
+    source: Source = data_of(prefix)
+    assert list(source.splits) == ["train", "valid", "test"] and len(source.fingerprint) == 64
+    for name, split in source.splits.items():
+        assert source[name] is split and len(split.batch(np.arange(2))["input_ids"]) == 2
+    with pytest.raises(UserError, match="split 'dev' is unknown"):
+        source["dev"]
 
 
 def test_splits_share_no_document_and_lose_none(prefix):

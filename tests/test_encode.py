@@ -88,7 +88,7 @@ def test_of_entities_that_overlap_the_longer_wins():
     assert entity_runs(bits) == [(0, 4, "ORG")]
 
 
-def test_a_phrase_that_would_cut_an_entity_is_left_out():
+def test_a_phrase_that_would_split_an_entity_is_ignored():
     tokens, bits = encode("北京大学|的|学生", [(0, 4, "ORG"), (2, 7, "PHRASE")])
     assert joined(tokens, phrase_runs(bits)) == ["北京大学", "的", "学生"]
 
@@ -135,7 +135,7 @@ def test_invariants(marked):
     assert ((types[changed] == 0) | (bits[changed] & ENTITY_START > 0)).all()
 
 
-def test_long_sentences_are_cut_between_words_and_outside_of_entities():
+def test_long_sentences_are_split_between_words_and_outside_entities():
     bits = np.full(30, WORD_START | PHRASE_START, np.uint8)
     assert split_points(bits, 30) == [0, 30]
     assert split_points(bits, 12) == [0, 12, 24, 30]

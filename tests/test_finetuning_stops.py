@@ -162,7 +162,7 @@ def test_other_settings_or_data_are_refused(review_task, tmp_path, monkeypatch):
 
 
 def bad_calls(review_task, tmp_path):
-    """name -> (flags, what the error must say)"""
+    """name -> (flags, what the error must contain)"""
     no_weights = tmp_path / "no_weights"
     no_weights.mkdir()
     for name in ("config.json", "vocab.txt"):

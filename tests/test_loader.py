@@ -40,7 +40,7 @@ def test_batches_come_in_order(num_workers):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_resuming_on_another_number_of_ranks_goes_on_where_it_stopped(num_workers):
+def test_a_run_resumes_on_another_number_of_ranks(num_workers):
     with BatchLoader(Numbers(), 8, num_workers=num_workers) as loader:
         seen = taken(loader, 5)
         position = loader.next_sample

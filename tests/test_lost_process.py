@@ -1,4 +1,4 @@
-"""A process whose run has lost the one with the store says so in one line."""
+"""A process whose run has lost the one with the store reports it in one line."""
 
 import subprocess
 import sys

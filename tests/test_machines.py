@@ -70,9 +70,9 @@ def test_two_machines_lose_each_other_and_resume(two_hosts, tmp_path):
     cable = two_hosts(0)[1]
     subprocess.run([*cable, "down"], check=True)
     for process in processes:
-        said = process.communicate(timeout=HANG_SECONDS)[1].splitlines()
-        errors = [line for line in said if line.startswith("error: ") and "of this machine failed" in line]
-        assert process.returncode == 2 and len(errors) == 1 and "lost the connection" in errors[0], said
+        log = process.communicate(timeout=HANG_SECONDS)[1].splitlines()
+        errors = [line for line in log if line.startswith("error: ") and "of this machine failed" in line]
+        assert process.returncode == 2 and len(errors) == 1 and "lost the connection" in errors[0], log
     subprocess.run([*cable, "up"], check=True)
     for process in start_both():
         assert "resuming" in process.communicate(timeout=HANG_SECONDS)[1] and process.returncode == 0

@@ -87,19 +87,19 @@ def test_losses_skip_what_is_not_asked():
     model = small(efs.ErnieForPretraining)
     tokens = ids(rng, model.config, 3, 8)
     labels = rng.integers(0, 200, (3, 8))
-    asked = rng.random((3, 8)) < 0.4
+    selected = rng.random((3, 8)) < 0.4
     for hole in (-1, -100):
-        marked = paddle.to_tensor(np.where(asked, labels, hole))
-        whole = model(tokens, labels=marked)[0]
-        positions = paddle.to_tensor(np.flatnonzero(asked))
-        gathered = model(tokens, masked_positions=positions, labels=paddle.to_tensor(labels[asked]))[0]
-        assert float(whole) == pytest.approx(float(gathered), abs=1e-6)
+        marked = paddle.to_tensor(np.where(selected, labels, hole))
+        everywhere = model(tokens, labels=marked)[0]
+        positions = paddle.to_tensor(np.flatnonzero(selected))
+        gathered = model(tokens, masked_positions=positions, labels=paddle.to_tensor(labels[selected]))[0]
+        assert float(everywhere) == pytest.approx(float(gathered), abs=1e-6)
     tagger = small(efs.ErnieForTokenClassification)
-    tags = paddle.to_tensor(np.where(asked, labels % 2, -100))
+    tags = paddle.to_tensor(np.where(selected, labels % 2, -100))
     assert float(tagger(tokens, labels=tags)[0]) == pytest.approx(
         float(
             mean_cross_entropy(
-                tagger(tokens).numpy()[asked] @ paddle.eye(2), paddle.to_tensor(labels[asked] % 2)
+                tagger(tokens).numpy()[selected] @ paddle.eye(2), paddle.to_tensor(labels[selected] % 2)
             )
         ),
         abs=1e-6,
@@ -121,7 +121,7 @@ def test_answers_beyond_the_sequence_are_left_out():
 @EVERY_CASE
 @given(configs(), st.integers(0, 1000))
 def test_padding_changes_nothing(config, seed):
-    """A row alone and the same row padded in a batch give the same states, whichever way the mask is said."""
+    """A row alone and the same row padded in a batch give the same states, whichever form the mask has."""
     rng = np.random.default_rng(seed)
     model = efs.ErnieModel(config)
     randomize(model, rng)
@@ -174,10 +174,10 @@ def test_a_sequence_read_in_two_parts(config, seed):
     model.eval()
     tokens, cut = ids(rng, config, 2, 9), int(rng.integers(1, 9))
     causal = paddle.tril(paddle.ones([1, 1, 9, 9], "int64"))
-    whole = model(tokens, attention_mask=causal)[0]
+    at_once = model(tokens, attention_mask=causal)[0]
     _, _, cache = model(tokens[:, :cut], attention_mask=causal[:, :, :cut, :cut], use_cache=True)
     rest = model(tokens[:, cut:], attention_mask=causal[:, :, cut:, :], past_key_values=cache)[0]
-    assert largest_difference(rest, whole[:, cut:]) <= 1e-5
+    assert largest_difference(rest, at_once[:, cut:]) <= 1e-5
 
 
 def test_gpu_kernel_equals_plain_attention():

@@ -18,10 +18,10 @@ def test_packed_rows_give_the_same_losses_states_and_gradients(config, seed):
     rows, length = int(rng.integers(1, 40)), int(rng.integers(2, 24))
     tokens = ids(rng, config, rows, length, padded=True)
     seen = (tokens != config.pad_token_id).astype("int64")
-    asked = paddle.nonzero(seen.flatten() * paddle.to_tensor(rng.integers(0, 2, rows * length))).flatten()
-    if len(asked) == 0:
+    positions = paddle.nonzero(seen.flatten() * paddle.to_tensor(rng.integers(0, 2, rows * length))).flatten()
+    if len(positions) == 0:
         return
-    labels = paddle.to_tensor(rng.integers(0, config.vocab_size, len(asked)))
+    labels = paddle.to_tensor(rng.integers(0, config.vocab_size, len(positions)))
     order = paddle.to_tensor(rng.integers(0, 2, rows))
     model = efs.ErnieForPretraining(config)
     randomize(model, rng)
@@ -29,7 +29,7 @@ def test_packed_rows_give_the_same_losses_states_and_gradients(config, seed):
     for pack, recompute in ((False, False), (True, False), (True, True)):
         config.pack_rows, model.ernie.encoder.enable_recompute = pack, recompute
         states.append(model.ernie(tokens)[0] * seen.unsqueeze(-1).astype("float32"))
-        loss = model(tokens, masked_positions=asked, labels=labels, next_sentence_label=order)[0]
+        loss = model(tokens, masked_positions=positions, labels=labels, next_sentence_label=order)[0]
         loss.backward()
         losses.append(float(loss))
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])

@@ -14,7 +14,7 @@ from ernie_from_scratch.parallel import gloo
 WORKER = Path(__file__).with_name("parallel_gloo_worker.py")
 X = [[1.0, 2.0, 3.0, 4.0]]
 X1 = [[10.0, 20.0, 30.0, 40.0]]
-# name of the call: what stock Paddle says, and what each of the two processes must get
+# name of the call: the error of stock Paddle, and what each of the two processes must get
 CALLS = {
     "all_reduce_on_calc_stream": ("does not support all_reduce", [[[11.0, 22.0, 33.0, 44.0]]] * 2),
     "all_gather_into_tensor_on_calc_stream": ("does not support all_gather", [X + X1] * 2),
@@ -29,8 +29,8 @@ CALLS = {
 
 def run(folder, processes, *arguments):
     """What each process wrote."""
-    _, said = launch(WORKER, folder, processes, *arguments)
-    assert len(list(folder.glob("*.json"))) == processes, said
+    _, log = launch(WORKER, folder, processes, *arguments)
+    assert len(list(folder.glob("*.json"))) == processes, log
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(processes)]
 
 
@@ -42,9 +42,9 @@ def called(tmp_path_factory):
 @pytest.mark.parallel
 @pytest.mark.parametrize("name", CALLS)
 def test_stock_call_fails_and_the_replacement_does_what_it_should(called, name):
-    said, wanted = CALLS[name]
+    message, wanted = CALLS[name]
     for rank, results in enumerate(called):
-        assert said in str(results["stock"][name])
+        assert message in str(results["stock"][name])
         if wanted is None:
             scores, label = paddle.to_tensor([X[0] + X1[0]]), paddle.to_tensor([7])
             assert results["installed"][name] == [

@@ -15,12 +15,12 @@ from ernie_from_scratch.training.settings import PretrainSettings
 def test_on_a_cpu_it_says_so_and_changes_nothing():
     if paddle.get_device() != "cpu":
         pytest.skip("for a CPU")
-    said, model = [], nn.Linear(2, 2)
-    precision = Precision(PretrainSettings(use_amp=True), model, None, said.append)
-    assert said == [CPU_NOTE] and not precision.enabled and not precision.scaling
+    messages, model = [], nn.Linear(2, 2)
+    precision = Precision(PretrainSettings(use_amp=True), model, None, messages.append)
+    assert messages == [CPU_NOTE] and not precision.enabled and not precision.scaling
     assert precision.scale(5.0) == 5.0 and precision.loss_scale == 1.0 and precision.state() is None
-    Precision(PretrainSettings(), model, None, said.append)
-    assert len(said) == 1
+    Precision(PretrainSettings(), model, None, messages.append)
+    assert len(messages) == 1
 
 
 class Gpu:

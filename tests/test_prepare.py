@@ -164,7 +164,7 @@ def test_word_marks_beyond_the_vocabulary_are_paddlenlps(tmp_path, twice):
     assert any(t.startswith("##") for t in texts)
 
 
-def test_pieces_do_not_change_the_files(tmp_path, many_documents):
+def test_chunk_size_does_not_change_the_files(tmp_path, many_documents):
     prepare(many_documents, tmp_path / "one", small_vocabulary())
     for name, chunk_bytes in (("some", 20_000), ("tiny", 600)):
         prepare(many_documents, tmp_path / name, small_vocabulary(), chunk_bytes=chunk_bytes)
@@ -179,7 +179,7 @@ def test_workers_do_not_change_the_files(tmp_path, many_documents):
     assert meta["counts"]["documents"] == 300
 
 
-def test_shuffle_reorders_whole_documents(tmp_path, many_documents):
+def test_shuffle_reorders_documents(tmp_path, many_documents):
     prepare(many_documents, tmp_path / "plain", small_vocabulary(), chunk_bytes=5000)
     for name, seed in (("a", 1), ("again", 1), ("b", 2)):
         prepare(

@@ -1,4 +1,4 @@
-"""Preparing a corpus that is stopped, killed or started twice: it goes on where it was."""
+"""Preparing a corpus that is stopped, killed or started twice: it resumes."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ class Stopped(Exception):
 
 
 def count_encodings(monkeypatch, stop_after=None):
-    """Counts the pieces that are really encoded; raises Stopped before the one after `stop_after`."""
+    """Counts the chunks that are encoded; raises Stopped after `stop_after` of them."""
     done = []
     write = part_files.write_part
 
@@ -33,7 +33,7 @@ def count_encodings(monkeypatch, stop_after=None):
     return done
 
 
-def test_a_stopped_run_goes_on_where_it_was(tmp_path, many_documents, monkeypatch):
+def test_a_stopped_run_resumes(tmp_path, many_documents, monkeypatch):
     prepare(many_documents, tmp_path / "whole", small_vocabulary(), chunk_bytes=5000)
     count_encodings(monkeypatch, stop_after=7)
     with pytest.raises(Stopped):
@@ -47,7 +47,7 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path, many_documents, monkeypatc
 
 
 @pytest.mark.parametrize("change", ["settings", "text", "part"])
-def test_parts_that_no_longer_fit_are_made_again(tmp_path, many_documents, monkeypatch, change):
+def test_outdated_parts_are_encoded_again(tmp_path, many_documents, monkeypatch, change):
     count_encodings(monkeypatch, stop_after=7)
     with pytest.raises(Stopped):
         prepare(many_documents, tmp_path / "a", small_vocabulary(), chunk_bytes=5000)
@@ -70,7 +70,7 @@ def test_parts_that_no_longer_fit_are_made_again(tmp_path, many_documents, monke
 
 @pytest.mark.parallel
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_killed_run_goes_on_and_leaves_no_process(tmp_path, many_documents, monkeypatch):
+def test_a_killed_run_resumes_and_leaves_no_process(tmp_path, many_documents, monkeypatch):
     script = f"""
 import sys, time
 sys.path.insert(0, {os.path.dirname(__file__)!r})

@@ -1,4 +1,4 @@
-"""`ernie pretrain` takes the published command lines of its peers under their own names."""
+"""`ernie pretrain` accepts the command lines that PaddleNLP and ERNIE's hybrid-parallel script publish."""
 
 import json
 import shlex
@@ -107,8 +107,8 @@ def test_paddlenlp_line_runs(place, tmp_path, capfd):
     out = tmp_path / "out"
     changes = dict(dp_degree=1, max_steps=2, logging_freq=1, device="cpu")
     assert main(words(PADDLENLP, place, out, **changes)) == 0
-    said = capfd.readouterr().err
-    assert said.count("mixed precision has no effect") == 1
+    log = capfd.readouterr().err
+    assert log.count("mixed precision has no effect") == 1
     rows = [row for row in read_metrics(out / "metrics.jsonl") if "eval" not in row]
     assert [row["step"] for row in rows] == [1, 2] and rows[0]["sop_loss"] > 0
     config = yaml.safe_load((out / "config.yaml").read_text())

@@ -226,7 +226,7 @@ def test_facts_that_make_no_corpus_are_refused():
 # --- probes ---------------------------------------------------------------------------------------
 
 
-def test_every_fact_is_asked_in_every_kind(probes, chosen):
+def test_every_fact_has_a_probe_of_every_kind(probes, chosen):
     known = {(f.relation, f.subject): f.object for f in chosen}
     assert set(probes) == set(PROBE_KINDS)
     asked = [[(p.relation, p.subject) for p in probes[kind]] for kind in PROBE_KINDS]

@@ -69,7 +69,7 @@ def test_shuffled_is_a_permutation(size):
         assert sorted(shuffled(key, size, np.arange(size)).tolist()) == list(range(size))
 
 
-def test_shuffled_does_not_depend_on_what_is_asked_together():
+def test_shuffled_does_not_depend_on_what_is_requested_together():
     whole = shuffled(7, 1001, np.arange(1001))
     assert shuffled(7, 1001, np.array([1000, 3, 3])).tolist() == [whole[1000], whole[3], whole[3]]
 

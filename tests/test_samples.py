@@ -67,7 +67,7 @@ def test_every_token_is_in_one_sample_of_its_document(implementation, pairs, max
     [("start", -1), ("start", 10**9), ("length", 0), ("length", 62), ("sentence", -1), ("sentence", 10**9),
      ("sentence", 7), ("document", 99)],
 )  # fmt: skip
-def test_a_damaged_table_does_not_fit(field, value):
+def test_a_damaged_table_is_invalid(field, value):
     corpus, rules = toy_corpus(random_documents(4)), SampleRules(61)
     table = build(corpus, rules)
     assert samples.is_valid_table(corpus, table, rules) and samples.is_valid_table(corpus, table[:0], rules)
@@ -76,7 +76,7 @@ def test_a_damaged_table_does_not_fit(field, value):
 
 
 @BOTH
-def test_samples_are_whole_sentences_where_they_fit(implementation):
+def test_samples_are_complete_sentences_where_they_fit(implementation):
     corpus = toy_corpus(random_documents(5, lengths=(2, 60)))
     table = build(corpus, SampleRules(61, short_seq_prob=0.0), implementation)
     edges = set(corpus.sentences.tolist())
@@ -87,7 +87,7 @@ def test_samples_are_whole_sentences_where_they_fit(implementation):
 
 
 @BOTH
-def test_packing_is_greedy_and_shares_the_last_sentence(implementation):
+def test_packing_is_greedy_and_extends_the_last_sample(implementation):
     corpus = toy_corpus([document_of([10, 10, 10, 10, 30, 9, 9, 9, 9])])
     rules = SampleRules(40, short_seq_prob=0.0)
     assert build(corpus, rules, implementation)["length"].tolist() == [40, 39, 27]
@@ -179,14 +179,14 @@ def test_any_shape_of_document(lengths, max_tokens, pairs, max_sentences):
         assert segments.a_length and (segments.b_length > 0) == has_pair
 
 
-def cuts(corpus, pairs, count=6000, row=0, **rules):
+def segments_of(corpus, pairs, count=6000, row=0, **rules):
     table = build(corpus, SampleRules(500, pairs, 0.0))
     return table, [choose_segments(corpus, table, row, pairs, fold(8, key)) for key in range(count)]
 
 
-def test_sop_cuts_at_each_sentence_equally_and_swaps_half():
+def test_sop_splits_at_each_sentence_equally_and_swaps_half():
     corpus = toy_corpus([document_of([7, 8, 9, 10])])
-    _, segments = cuts(corpus, "sop")
+    _, segments = segments_of(corpus, "sop")
     outcomes = {outcome: 0 for outcome in itertools.product((7, 15, 24), (0, 1))}
     for s in segments:
         first, second = sorted([(s.a_start, s.a_length), (s.b_start, s.b_length)])
@@ -196,15 +196,15 @@ def test_sop_cuts_at_each_sentence_equally_and_swaps_half():
     assert abs(standard_score(list(outcomes.values()), np.full(6, 1000))) < 5
 
 
-def test_one_sentence_is_cut_at_its_words_outside_entities():
+def test_one_sentence_is_split_at_words_outside_entities():
     corpus = toy_corpus([document_of([30]), document_of([30])])
     bits = corpus.spans[:30]
     allowed = set(
         np.flatnonzero((bits & WORD_START != 0) & ((bits >> TYPE_SHIFT == 0) | (bits & ENTITY_START != 0)))
     )
-    _, segments = cuts(corpus, "nsp", 2000)
+    _, segments = segments_of(corpus, "nsp", 2000)
     assert {s.a_length for s in segments} == allowed - {0}
-    _, segments = cuts(corpus, "sop", 20)
+    _, segments = segments_of(corpus, "sop", 20)
     assert set(segments) == {Segments(0, 30, label=IGNORE_INDEX)}
 
 
@@ -212,7 +212,7 @@ def test_nsp_takes_b_from_another_document_in_half_of_the_samples():
     corpus = toy_corpus(
         [document_of([20] * 4), document_of([30] * 30), document_of([9] * 50), document_of([3, 3])]
     )
-    table, segments = cuts(corpus, "nsp", row=1)
+    table, segments = segments_of(corpus, "nsp", row=1)
     edges = corpus.sentences[corpus.documents]
     document = int(table["document"][1])
     others = np.zeros(len(table))

@@ -18,12 +18,12 @@ def rates(schedule, steps):
 @pytest.mark.parametrize("warmup", [0, 1, 7])
 def test_equals_paddlenlp(kind, warmup):
     transformers = pytest.importorskip("paddlenlp.transformers")
-    peer = {
+    reference = {
         "linear": transformers.LinearAnnealingWithWarmupDecay,
         "cosine": transformers.CosineAnnealingWithWarmupDecay,
     }[kind]
     ours = WarmupDecay(1e-3, 1e-5, warmup_steps=warmup, decay_steps=40, kind=kind)
-    theirs = peer(1e-3, 1e-5, warmup, 40)
+    theirs = reference(1e-3, 1e-5, warmup, 40)
     assert rates(ours, 60) == pytest.approx(rates(theirs, 60), rel=1e-12)
 
 

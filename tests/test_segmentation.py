@@ -42,13 +42,13 @@ def words_of_dictionary(segmenter):
 
 @settings(max_examples=400, deadline=None)
 @given(text=texts(), hmm=st.booleans())
-def test_cuts_are_jiebas_on_any_text(segmenter, text, hmm):
+def test_words_are_those_of_jieba_on_any_text(segmenter, text, hmm):
     words = segmenter.words(text, hmm)
     assert words == jieba.lcut(text, HMM=hmm)
     assert "".join(words) == text
 
 
-def test_cuts_are_jiebas_on_shuffled_dictionary_words(segmenter, words_of_dictionary):
+def test_words_are_those_of_jieba_on_shuffled_dictionary_words(segmenter, words_of_dictionary):
     """Many overlaps, beginnings of words, and characters that only the HMM can join."""
     rng = random.Random(1)
     for _ in range(1500):
@@ -59,7 +59,7 @@ def test_cuts_are_jiebas_on_shuffled_dictionary_words(segmenter, words_of_dictio
 
 
 @pytest.mark.real_data
-def test_cuts_are_jiebas_on_real_text(real_data):
+def test_words_are_those_of_jieba_on_real_text(real_data):
     segmenter = build("cpp")
     lines = (real_data / "corpus" / "zhwiki_sample.txt").read_text(encoding="utf-8").split("\n")[::4]
     with gzip.open(
@@ -224,7 +224,7 @@ def test_lac_words_and_entities(lac):
     assert lac.words("") == [] and "".join(lac.words(" a\u3000b🙂\n")) == " a\u3000b🙂\n"
 
 
-def test_lac_reads_long_text_in_parts(lac):
+def test_lac_splits_long_text(lac):
     text = "黑龙江的省会是哈尔滨。" * 300
     assert "".join(lac.words(text)) == text
     assert len(lac.entities(text, lac.words(text))) >= 550

@@ -56,8 +56,10 @@ def test_the_committed_files_are_what_the_seed_gives(files, tmp_path):
 
 def test_facts_are_dealt_out_once(facts):
     splits = split_facts(facts, 1)
-    dealt = [fact for split in splits.values() for fact in split]
-    assert len(dealt) == len(set(dealt)) and set(dealt) == {f for f in facts if not f.copyable}
+    distributed = [fact for split in splits.values() for fact in split]
+    assert len(distributed) == len(set(distributed)) and set(distributed) == {
+        f for f in facts if not f.copyable
+    }
     for relation in load_relations():
         shares = [sum(f.relation == relation for f in splits[split]) for split in SPLITS]
         assert min(shares) >= 3 and shares[0] == max(shares)
@@ -82,12 +84,12 @@ def test_sentiment_is_balanced_over_labels_and_domains(files):
     for split in SPLITS:
         labels = Counter(row["label"] for row in rows(files, "sentiment", split))
         assert labels == {"0": SIZES["sentiment"][split] // 2, "1": SIZES["sentiment"][split] // 2}
-        told = Counter()
+        mentioned = Counter()
         for row in rows(files, "sentiment", split):
             for domain in opinions.domains:
                 clauses = opinions.clauses[domain, "positive"] + opinions.clauses[domain, "negative"]
-                told[domain] += any(clause.text in row["text_a"] for clause in clauses)
-        assert min(told.values()) >= 0.9 * SIZES["sentiment"][split] / len(opinions.domains)
+                mentioned[domain] += any(clause.text in row["text_a"] for clause in clauses)
+        assert min(mentioned.values()) >= 0.9 * SIZES["sentiment"][split] / len(opinions.domains)
 
 
 def test_labels_agree_with_the_phrases(files):
@@ -116,15 +118,15 @@ def test_the_test_set_asks_for_phrases_that_only_the_notes_show(files, facts):
     assert all(c.familiar for text, c in clauses.items() if text in trained)
     unfamiliar = {text for text, c in clauses.items() if not c.familiar}
     reviews = [row["text_a"] for row in rows(files, "sentiment", "test")]
-    told = [{text for text in unfamiliar if text in review} for review in reviews]
-    assert sum(map(bool, told)) >= 0.9 * len(reviews)
+    found = [{text for text in unfamiliar if text in review} for review in reviews]
+    assert sum(map(bool, found)) >= 0.9 * len(reviews)
     notes = [d for d in generate_corpus(choose_facts(facts, 600, seed=1234)) if d.is_note]
     shown = "\n".join(s.text for note in notes for s in note.sentences)
-    asked = set().union(*told)
-    assert len(asked) > 200 and sum(text in shown for text in asked) >= 0.98 * len(asked)
+    needed = set().union(*found)
+    assert len(needed) > 200 and sum(text in shown for text in needed) >= 0.98 * len(needed)
     texts = {row["text_a"] for split in SPLITS for row in rows(files, "sentiment", split)}
-    whole = {"".join(s.text for s in note.sentences) for note in notes}
-    assert not texts & (whole | {s.text for note in notes for s in note.sentences})
+    complete = {"".join(s.text for s in note.sentences) for note in notes}
+    assert not texts & (complete | {s.text for note in notes for s in note.sentences})
 
 
 # --- labelling ------------------------------------------------------------------------------------
@@ -165,24 +167,24 @@ def test_answers_stand_where_they_are_said_to_and_are_right(files, facts):
     answers = {}
     for fact in facts:
         answers.setdefault((fact.subject, fact.object), []).append(fact)
-    asked = {}
+    questioned = {}
     for split in SPLITS:
         found = list(questions(files, split))
         assert len(found) == SIZES["qa"][split] == len({qa["id"] for _, qa in found})
-        asked[split] = set()
+        questioned[split] = set()
         for context, qa in found:
             (answer,) = qa["answers"]
             start, text = answer["answer_start"], answer["text"]
             assert context[start : start + len(text)] == text and context.count(text) == 1
             subjects = [s for s, o in answers if o == text and s in qa["question"] and s in context]
             assert subjects, qa
-            asked[split].add((max(subjects, key=len), text))
+            questioned[split].add((max(subjects, key=len), text))
         contexts = {context for context, _ in found}
         assert sum(map(len, contexts)) / len(contexts) > 80
     assert (
-        not asked["train"] & asked["test"]
-        and not asked["train"] & asked["dev"]
-        and not asked["dev"] & asked["test"]
+        not questioned["train"] & questioned["test"]
+        and not questioned["train"] & questioned["dev"]
+        and not questioned["dev"] & questioned["test"]
     )
 
 
@@ -220,6 +222,6 @@ def test_pairs_are_balanced_and_share_no_fact(files, stated):
             for name in LABELS
         }
         assert max(denials.values()) - min(denials.values()) <= 0.12 * SIZES["nli"][split] / 3, (
-            "denial tells no label"
+            "denial gives no label away"
         )
     assert not used["train"] & used["test"] and not (used["train"] | used["test"]) & used["dev"]

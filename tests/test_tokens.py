@@ -1,4 +1,4 @@
-"""Lookups by token id: continuation forms, specials, plain forms and what may replace a masked token."""
+"""Lookups by token id: continuations, special tokens, model ids and replacements of masked tokens."""
 
 import pytest
 from dataset_helpers import CONTINUATION, FIRST, HAN, SPECIALS, random_documents, toy_corpus, toy_vocabulary
@@ -10,7 +10,7 @@ from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
 NAMES = ["[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]"]
 
 
-def test_continued_characters_become_plain_and_latin_pieces_stay():
+def test_continued_han_characters_lose_their_prefix_and_latin_pieces_keep_it():
     tokens = TokenTable.of(toy_vocabulary())
     assert tokens.model_ids[CONTINUATION : CONTINUATION + 300].tolist() == list(range(FIRST, FIRST + 300))
     assert tokens.model_ids[-1] == len(tokens.model_ids) - 1  # ##cd

@@ -44,11 +44,11 @@ def test_paddlenlp_folders_both_ways(tmp_path):
 
 def test_backbone_is_loaded_into_other_models_and_the_log_names_the_heads(tmp_path, caplog):
     caplog.set_level(logging.INFO, "ernie_from_scratch")
-    whole = build(efs.ErnieForPretraining)
-    whole.save_pretrained(tmp_path / "whole")
-    base = efs.ErnieModel.from_pretrained(tmp_path / "whole")
+    pretraining = build(efs.ErnieForPretraining)
+    pretraining.save_pretrained(tmp_path / "pretraining")
+    base = efs.ErnieModel.from_pretrained(tmp_path / "pretraining")
     assert "ignored: cls.predictions.decoder_bias" in caplog.text
-    assert largest_difference(outputs(base), outputs(whole.ernie)) == 0
+    assert largest_difference(outputs(base), outputs(pretraining.ernie)) == 0
     base.save_pretrained(tmp_path / "base")
     caplog.clear()
     tagger = efs.ErnieForTokenClassification.from_pretrained(tmp_path / "base", num_labels=5)

@@ -44,7 +44,7 @@ class GraphModel(paddle.nn.Layer):
 
     def __init__(self, network: paddle.nn.Layer, task: Task):
         super().__init__()
-        self.network, self.names = network, task.input_names
+        self.network, self.names = network, [spec.name for spec in task.inputs_for(network.config)]
         self.pad_id = network.config.pad_token_id
 
     def forward(self, inputs: list[paddle.Tensor]) -> Any:
@@ -96,7 +96,7 @@ def export(
             "task": chosen.name,
             "format": format,
             "files": list(EXPORT_FORMATS[format]),
-            "inputs": list(chosen.input_names),
+            "inputs": [spec.name for spec in dynamic.inputs],
         }
         _write_record(folder, record)
         record["max_difference"] = max_difference(dynamic, load_backend(folder, chosen), config)
@@ -122,7 +122,8 @@ def _write_record(folder: Path, record: dict[str, Any]) -> None:
 
 def _write_graph(network: paddle.nn.Layer, task: Task, format: str, folder: Path) -> None:
     """Write the graph's files of EXPORT_FORMATS into `folder`, with all axes of the inputs dynamic."""
-    specs = [InputSpec([None] * len(spec.shape), spec.dtype, spec.name) for spec in task.inputs]
+    inputs = task.inputs_for(network.config)
+    specs = [InputSpec([None] * len(spec.shape), spec.dtype, spec.name) for spec in inputs]
     graph = GraphModel(network, task)
     graph.eval()
     paddle.jit.save(paddle.jit.to_static(graph, input_spec=[specs], full_graph=True), str(folder / "model"))

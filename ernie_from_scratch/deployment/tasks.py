@@ -11,6 +11,7 @@ from ernie_from_scratch.config import UserError
 from ernie_from_scratch.utils.imports import load_object
 
 if TYPE_CHECKING:
+    from ernie_from_scratch.config import EncoderConfig
     from ernie_from_scratch.deployment.pipelines.base import Pipeline
     from ernie_from_scratch.deployment.server.requests import TextRequest
 
@@ -46,6 +47,10 @@ class Task:
     @property
     def input_names(self) -> tuple[str, ...]:
         return tuple(spec.name for spec in self.inputs)
+
+    def inputs_for(self, config: "EncoderConfig") -> tuple[TensorSpec, ...]:
+        """The inputs that a network reads: no token_type_ids where it has no embeddings for them."""
+        return tuple(spec for spec in self.inputs if spec.name != "token_type_ids" or config.type_vocab_size)
 
     def pipeline_class(self) -> "type[Pipeline]":
         return load_object(self.pipeline)

@@ -52,7 +52,7 @@ def gradient_norm(model: nn.Layer) -> float:
     gradients = [p.grad.astype("float32") for p in model.parameters() if p.grad is not None]
     # the kernel that clipping uses: on a CPU 60 times as fast as (gradient**2).sum(), cheap enough for every step
     squares = [_C_ops.squared_l2_norm(gradient) for gradient in gradients]
-    return float(paddle.add_n(squares).sqrt()) if squares else 0.0
+    return float(paddle.add_n(squares).sqrt().reshape([])) if squares else 0.0
 
 
 def optimizer_state(model: nn.Layer, optimizer: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import yaml
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.training.settings import TrainSettings
 from ernie_from_scratch.utils.files import atomic_write
+from ernie_from_scratch.utils.machine import processor_name
 
 WAIT_SECONDS = 30  # a run that received a stop signal finishes its step and saves
 POLL_SECONDS = 0.5
@@ -103,13 +104,3 @@ def environment() -> dict[str, Any]:
         "processor": processor_name(),
         "cores": os.cpu_count(),
     }
-
-
-def processor_name() -> str:
-    """The processor's name as the kernel gives it, or the architecture where it doesn't."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ernie_from_scratch.deployment.folders import read_config
 from ernie_from_scratch.deployment.tasks import Task
 
 
@@ -15,6 +16,7 @@ class Backend(ABC):
     Attributes:
         name: as in --backend.
         task: says the names and shapes of inputs and outputs.
+        inputs: those of the task that the network reads.
     """
 
     name: ClassVar[str]
@@ -22,13 +24,14 @@ class Backend(ABC):
     def __init__(self, task: Task, folder: str | Path, num_threads: int | None = None):
         """Load the model of `folder`; `num_threads` CPU threads run it (default: the engine decides)."""
         self.task = task
+        self.inputs = task.inputs_for(read_config(folder))
 
     def run(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs of the task by name, float32, for the arrays of all its inputs by name. What the network
         computes besides (the sentence order logits of a pretraining head) is left out.
         """
         inputs = {
-            spec.name: np.ascontiguousarray(arrays[spec.name], dtype=spec.dtype) for spec in self.task.inputs
+            spec.name: np.ascontiguousarray(arrays[spec.name], dtype=spec.dtype) for spec in self.inputs
         }
         names = [spec.name for spec in self.task.outputs]
         return dict(zip(names, self._run(inputs)[: len(names)], strict=True))
