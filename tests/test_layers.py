@@ -117,6 +117,22 @@ def test_only_from_pretrained_and_save_pretrained_need_more():
     }
 
 
+# Where the name of a family may stand: its classes, files of its weights, its tokenizer, and programs for this model.
+FAMILY_FILES = ("__init__.py", "config/", "models/", "weights/", "text/", "experiments/", "planner/job.py")
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if not name.startswith(FAMILY_FILES)])
+def test_the_rest_finds_a_family_through_the_registry(name):
+    """No class, attribute or parameter name of ERNIE outside of FAMILY_FILES."""
+    for node in ast.walk(ast.parse((PACKAGE / name).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert not [alias.name for alias in node.names if alias.name.startswith("Ernie")]
+        elif isinstance(node, ast.Attribute):
+            assert node.attr != "ernie" and not node.attr.startswith("Ernie"), ast.unparse(node)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            assert not node.value.startswith("ernie."), node.value
+
+
 def test_models_and_config_work_when_copied_away(tmp_path):
     for name in ("models", "config"):
         shutil.copytree(PACKAGE / name, tmp_path / "ernie_from_scratch" / name)
