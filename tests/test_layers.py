@@ -17,7 +17,8 @@ HEAVY = {  # imported inside the function that needs them, never at the top of a
 }  # fmt: skip
 LAYERS = """commands experiments diagnostics lab deployment finetuning training planner parallel objectives dataset text
     weights models utils config""".split()
-MODULES = "__init__ process_setup native jupyter_kernel text/vocabulary models/heads models/pretrained weights/pretrained".split()
+MODULES = """__init__ process_setup native jupyter_kernel text/vocabulary models/heads models/pretrained
+    weights/pretrained""".split()
 
 
 def modules():
