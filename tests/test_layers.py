@@ -17,9 +17,8 @@ HEAVY = {  # imported inside the function that needs them, never at the top of a
 }  # fmt: skip
 LAYERS = """commands experiments diagnostics lab deployment finetuning training planner parallel objectives dataset text
     weights models utils config""".split()
-MODULES = (
-    "__init__ process_setup native text/vocabulary models/heads models/pretrained weights/pretrained".split()
-)
+MODULES = """__init__ process_setup native jupyter_kernel text/vocabulary models/heads models/pretrained
+    weights/pretrained""".split()
 
 
 def modules():
@@ -115,6 +114,22 @@ def test_only_from_pretrained_and_save_pretrained_need_more():
     assert {(name, module) for name, module in late if module.startswith("ernie_from_scratch.")} == {
         ("models/pretrained.py", "ernie_from_scratch.weights.pretrained")
     }
+
+
+# Where the name of a family may stand: its classes, files of its weights, its tokenizer, and programs for this model.
+FAMILY_FILES = ("__init__.py", "config/", "models/", "weights/", "text/", "experiments/", "planner/job.py")
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if not name.startswith(FAMILY_FILES)])
+def test_the_rest_finds_a_family_through_the_registry(name):
+    """No class, attribute or parameter name of ERNIE outside of FAMILY_FILES."""
+    for node in ast.walk(ast.parse((PACKAGE / name).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert not [alias.name for alias in node.names if alias.name.startswith("Ernie")]
+        elif isinstance(node, ast.Attribute):
+            assert node.attr != "ernie" and not node.attr.startswith("Ernie"), ast.unparse(node)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            assert not node.value.startswith("ernie."), node.value
 
 
 def test_models_and_config_work_when_copied_away(tmp_path):

@@ -101,7 +101,7 @@ def check(runs, degrees, network, sharding_stage=1):
     case["reference"] = str(plain)
     (folder / "case.json").write_text(json.dumps(case))
     processes = int(np.prod([degree for name, degree in degrees.items() if name != "virtual_pp"]))
-    code, log = launch(WORKER, folder, processes, seconds=600)
+    code, log = launch(WORKER, folder, processes)
     assert code == 0, log
 
     wanted, found = (json.loads((f / "rows.json").read_text()) for f in (plain, folder))

@@ -93,7 +93,7 @@ def test_a_path_with_spaces_is_one_path(place):
     [
         (("--mask_schedule", "char"), "goes with masking=knowledge"),
         (("--masking", "knowledge", "--mask_schedule", "chars 1"), "cannot read 'chars 1'"),
-        (("--masking", "knowledge", "--mask_schedule", "5: char"), "rise from sample 0"),
+        (("--masking", "knowledge", "--mask_schedule", "5: char"), "in order from sample 0"),
         (("--masking", "knowledge", "--mask_schedule", "char -1"), "at least 0"),
         (("--replace_per", "row"), "replace_per is 'row'"),
         (("--max_sentences", "-1"), "--max_sentences is -1; it must be at least 0"),

@@ -40,7 +40,7 @@ def folders(tmp_path_factory):
 HELD_BACK = """
 import os, sys, time
 from ernie_from_scratch.commands.main import main
-from ernie_from_scratch.deployment.pipelines import FillMaskPipeline
+from ernie_from_scratch.deployment.pipelines.fill_mask import FillMaskPipeline
 from ernie_from_scratch.deployment.server import app
 predict, hold = FillMaskPipeline.predict, sys.argv.pop(1)
 def held_back(*args, **options):

@@ -98,14 +98,17 @@ class ParallelNetwork(nn.Layer):
         else:
             for batch, seed in zip(batches, seeds, strict=True):
                 paddle.seed(seed)
-                with precision.autocast():
-                    output = self._forward[0](**self.objective.network_inputs(batch), return_dict=True)
-                    loss = self._loss(output, batch)
-                precision.scale(loss / len(batches)).backward()
+                precision.scale(self._forward_loss(batch) / len(batches)).backward()
         self._average_gradients()
         sums = paddle.concat([self._sums, paddle.full([1], tokens, dtype="float64")])
         sums = self._sum_over(sums, ("pp_group", "dp_group", "sharding_group"))
         return sums[:-1] / (len(batches) * self.strategy.data_world), int(sums[-1])
+
+    def _forward_loss(self, batch: Batch) -> Tensor:
+        """The loss of one micro batch; the logits are freed before backward."""
+        with self._precision.autocast():
+            output = self._forward[0](**self.objective.network_inputs(batch), return_dict=True)
+            return self._loss(output, batch)
 
     def _loss(self, output: ModelOutput, batch: Batch) -> Tensor:
         """The weighted loss of one micro batch, which is also added to the sums of this step."""
