@@ -34,7 +34,7 @@ from ernie_from_scratch.training.optimizer import (
 from ernie_from_scratch.training.schedule import WarmupDecay
 from ernie_from_scratch.training.seeds import micro_batch_seed
 
-STEPS, HALF, SEED = 20, 10, 5
+STEPS, HALF, SEED = 12, 6, 5
 OBJECTIVE = MaskedLMWithPair()
 
 

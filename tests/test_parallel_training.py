@@ -20,12 +20,12 @@ CLOSE = 1e-5
 DROPOUT = dict(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
 CASES = {  # degrees, and what the network does beside; micro batches beyond dp x sharding are accumulated
     "dp2": (dict(dp=2), {}),
-    "mp2": (dict(mp=2), dict(enable_recompute=True)),
+    "mp2_dropout": (dict(mp=2), dict(DROPOUT, enable_recompute=True)),
     "pp2": (dict(pp=2), {}),
-    "mp2_dropout": (dict(mp=2), DROPOUT),
     "mp2_pp2_sharding2": (dict(mp=2, pp=2, sharding=2), dict(enable_recompute=True)),
 }
 MORE_CASES = {
+    "mp2": (dict(mp=2), {}),
     "sharding2": (dict(sharding=2), {}),
     "pp4": (dict(pp=4), dict(enable_recompute=True)),
     "mp2_pp2": (dict(mp=2, pp=2), {}),
