@@ -1,15 +1,15 @@
 """Fine-tuning under any degrees, and with accumulation, is the fine-tuning of one process."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from deployment_helpers import figures_of, run_settings, weights_of, write_model, write_reviews
+from process_helpers import HANG_SECONDS, start, wait_until
 
 from ernie_from_scratch.finetuning.finetune import CHECKPOINTS, finetune, read_results
 from ernie_from_scratch.training.checkpoint import step_folders
@@ -69,25 +69,19 @@ def test_accumulation(task, single, tmp_path, micro_batch_size):
     assert_same_training(tmp_path / "run", results, single)
 
 
-def start(settings):
+def start_two(settings):
     """`ernie finetune` with these settings in two processes."""
-    file = os.path.join(os.path.dirname(settings.output_dir), "settings.yaml")
-    with open(file, "w", encoding="utf-8") as output:
-        yaml.safe_dump(settings.to_dict(), output)
-    command = [sys.executable, "-m", "ernie_from_scratch", "finetune", "--config", file, "--nproc", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    )
+    file = Path(settings.output_dir).with_suffix(".yaml")
+    file.write_text(yaml.safe_dump(settings.to_dict()), encoding="utf-8")
+    command = [sys.executable, "-m", "ernie_from_scratch", "finetune", "--config", str(file), "--nproc", "2"]
+    return start(command, stdout=subprocess.PIPE)
 
 
 def stop_after(process, folder, step):
     """SIGTERM once there is a checkpoint of `step`."""
-    while not any(done >= step for done, _ in step_folders(folder / CHECKPOINTS)):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
+    wait_until(lambda: any(done >= step for done, _ in step_folders(folder / CHECKPOINTS)), process)
     process.send_signal(signal.SIGTERM)
-    log = process.communicate(timeout=300)[1]
+    log = process.communicate(timeout=HANG_SECONDS)[1]
     assert process.returncode == 130 and "the same command resumes" in log and "error" not in log, log
     assert not (folder / "results.json").exists()
 
@@ -104,10 +98,10 @@ def stop_after(process, folder, step):
 def test_begun_under_some_degrees_and_resumed_under_others(task, single, tmp_path, first, second):
     """Each in two processes, with evaluations under both."""
     folder, values = tmp_path / "run", dict(batch_size=4, checkpoint_steps=1)
-    stop_after(start(settings_of(task, folder, **values, **first)), folder, 9)
+    stop_after(start_two(settings_of(task, folder, **values, **first)), folder, 9)
     stopped = [row["step"] for row in figures_of(folder) if "eval" in row]
     assert 1 <= len(stopped) < 4
-    process = start(settings_of(task, folder, **values, **second))
-    output, log = process.communicate(timeout=300)
+    process = start_two(settings_of(task, folder, **values, **second))
+    output, log = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 0 and "resuming" in log and "best epoch" in output, log
     assert_same_training(folder, read_results(folder), single)

@@ -11,6 +11,7 @@ from test_trainer import outcome
 
 from ernie_from_scratch.config import UserError
 from ernie_from_scratch.parallel.launch import address_towards, interface_of
+from ernie_from_scratch.training.metrics import last_row
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def two_hosts():
 def test_two_machines_lose_each_other_and_resume(two_hosts, tmp_path):
     """Each has its own folder. The cable is cut: both stop with one line; joined again, the result is the same."""
     corpus = make_corpus(tmp_path)
-    values = dict(global_batch_size=16, max_steps=300, checkpoint_steps=20, eval_freq=0, logging_freq=20)
+    values = dict(global_batch_size=16, max_steps=300, checkpoint_steps=20, eval_freq=0, logging_freq=10)
     folders = [tmp_path / "0" / "run", tmp_path / "1" / "run"]
 
     def start_both():
@@ -65,8 +66,13 @@ def test_two_machines_lose_each_other_and_resume(two_hosts, tmp_path):
             processes.append(start(line))
         return processes
 
+    def between_checkpoints():
+        """While a checkpoint is written, the first machine waits for the second one without a limit."""
+        files = [folder / "metrics.jsonl" for folder in folders]
+        return all(file.exists() and last_row(file) and last_row(file)["step"] >= 50 for file in files)
+
     processes = start_both()
-    wait_until((folders[0] / "model_40").exists, processes[0])
+    wait_until(between_checkpoints, processes[0])
     cable = two_hosts(0)[1]
     subprocess.run([*cable, "down"], check=True)
     for process in processes:
