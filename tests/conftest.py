@@ -14,6 +14,25 @@ ROOT = Path(__file__).resolve().parents[1]
 
 process_helpers.set_default_signals()
 
+# The files that take longest, of which the workers of `make test` (--dist loadfile) begin with the first: a long file
+# at the end would leave all workers but one without work. Any other order is right too, only slower.
+LONGEST_FIRST = (
+    "test_processes.py", "test_parallel_training.py", "test_demo.py", "test_plan_memory_parallel.py",
+    "test_parallel_gloo.py", "test_trainer.py", "test_encode.py", "test_export.py", "test_prepare.py",
+    "test_readme_commands.py",
+)  # fmt: skip
+
+
+def pytest_configure(config):
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # xdist would begin with the files that have most tests
+
+
+def pytest_collection_modifyitems(config, items):
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+        items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
 
 @pytest.fixture(autouse=True)
 def _no_process_is_left():
