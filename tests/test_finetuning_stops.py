@@ -76,15 +76,10 @@ def test_resumed_in_the_middle_of_an_epoch_bit_for_bit(review_task, finetuned, t
     """Dropout on; an epoch has 15 steps."""
     values = dict(test=str(review_task / "test.tsv"), checkpoint_steps=3)
     chosen = run_settings(review_task, tmp_path / "run", **values)
-    for after, resumed in (
-        (8, 6),
-        (2, 6),
-        (15, 21),
-    ):  # steps of each attempt, and where the next one resumes
+    for after, newest in ((8, 6), (2, 6), (15, 21)):  # steps of each attempt, its newest checkpoint
         kill(chosen, "_step", after)
         paddle.seed(999)
-        newest = newest_checkpoint(tmp_path / "run" / CHECKPOINTS)
-        assert newest.name == f"model_{resumed}"
+        assert newest_checkpoint(tmp_path / "run" / CHECKPOINTS).name == f"model_{newest}"
     capfd.readouterr()
     results = finetune(chosen)
     assert "run from step 21" in capfd.readouterr().err
