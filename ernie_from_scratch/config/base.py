@@ -117,6 +117,10 @@ class ModelConfig:
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
 
+    def replace(self: C, **overrides: Any) -> C:
+        """A copy with single fields replaced; raises UserError as `from_dict` does."""
+        return self.from_dict({**self.to_dict(), **overrides})
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 

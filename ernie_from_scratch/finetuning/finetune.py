@@ -22,11 +22,9 @@ from ernie_from_scratch.finetuning.tasks.base import Features
 from ernie_from_scratch.models.registry import family_of_folder
 from ernie_from_scratch.models.task_model import TaskModel
 from ernie_from_scratch.objectives import SupervisedObjective
-from ernie_from_scratch.parallel.processes import Processes
 from ernie_from_scratch.text.tokenizers.auto import load_tokenizer
-from ernie_from_scratch.training.device import select_device
-from ernie_from_scratch.training.pretrain import start_strategy
 from ernie_from_scratch.training.progress import TrainingProgress
+from ernie_from_scratch.training.start import start_processes
 from ernie_from_scratch.training.trainer import Trainer
 from ernie_from_scratch.utils.files import atomic_write, sha256_file
 
@@ -53,10 +51,7 @@ def finetune(settings: FinetuneSettings | None = None, quiet: bool = False, **va
         raise UserError(
             f"--output_dir {settings.output_dir} is the pretrained model itself; choose another folder"
         )
-    if settings.device:
-        select_device(settings.device)
-    processes = Processes.connect()
-    strategy = start_strategy(settings)
+    processes, strategy = start_processes(settings)
     tokenizer = load_tokenizer(settings.model_name_or_path)
     task, train = find_task(settings.task).from_training_set(settings.train)
     development = task.read(settings.dev)
@@ -117,13 +112,10 @@ def finetune(settings: FinetuneSettings | None = None, quiet: bool = False, **va
 def build_model(settings: FinetuneSettings, task: Task) -> TaskModel:
     """The network with the task's head: the folder's weights, or random ones with --from_scratch."""
     model_class = family_of_folder(settings.model_name_or_path).head(task.head)
-    fields = task.config_fields() | {
-        "enable_recompute": settings.use_recompute,
-        "pack_rows": settings.pack_rows,
-    }
+    fields = task.config_fields() | settings.execution_fields
     if settings.from_scratch:
         config = model_class.config_class.from_file(settings.model_name_or_path)
-        return model_class(model_class.config_class.from_dict({**config.to_dict(), **fields}))
+        return model_class(config.replace(**fields))
     return model_class.from_pretrained(settings.model_name_or_path, **fields)
 
 

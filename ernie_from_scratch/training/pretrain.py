@@ -11,14 +11,11 @@ from ernie_from_scratch.dataset.pretraining_data import PretrainingData
 from ernie_from_scratch.models.registry import ModelFamily, family_of_folder, family_of_preset, find_family
 from ernie_from_scratch.models.task_model import TaskModel
 from ernie_from_scratch.objectives import MaskedLMWithPair
-from ernie_from_scratch.parallel.processes import Processes
-from ernie_from_scratch.parallel.sharding import check_sharding
-from ernie_from_scratch.parallel.strategy import Strategy
 from ernie_from_scratch.text.tokenizers.vocabulary import Vocabulary
-from ernie_from_scratch.training.device import select_device
 from ernie_from_scratch.training.evaluation import MaskedLMEvaluator
 from ernie_from_scratch.training.progress import TrainingProgress
-from ernie_from_scratch.training.settings import PretrainSettings, TrainSettings
+from ernie_from_scratch.training.settings import PretrainSettings
+from ernie_from_scratch.training.start import start_processes
 from ernie_from_scratch.training.trainer import Trainer, TrainResult
 from ernie_from_scratch.utils.folders import atomic_folder
 
@@ -30,10 +27,7 @@ def pretrain(settings: PretrainSettings, quiet: bool = False) -> TrainResult:
         UserError: settings, corpus or run folder that can't work; the message says what to do.
     """
     settings.check()
-    if settings.device:
-        select_device(settings.device)
-    processes = Processes.connect()
-    strategy = start_strategy(settings)
+    processes, strategy = start_processes(settings)
     prefixes = corpus_prefixes(settings.input_dir)
     vocabulary = load_vocabulary(settings, prefixes)
     source = build_source(settings, prefixes, vocabulary)
@@ -50,19 +44,6 @@ def pretrain(settings: PretrainSettings, quiet: bool = False) -> TrainResult:
     if not result.finished:
         progress.log_line(f"stopped at step {result.step}; the same command resumes from there")
     return result
-
-
-def start_strategy(settings: TrainSettings) -> Strategy:
-    """Start Fleet with the degrees of the settings; UserError where they can't run on this device."""
-    strategy = Strategy.start(
-        settings.dp_degree or 1,
-        settings.sharding_degree,
-        settings.mp_degree,
-        settings.pp_degree,
-        settings.virtual_pp_degree,
-    )
-    check_sharding(strategy, settings.sharding_stage, settings.offload)
-    return strategy
 
 
 def write_final(trainer: Trainer, vocabulary: Vocabulary) -> None:
@@ -168,20 +149,21 @@ def build_model(settings: PretrainSettings, vocabulary: Vocabulary) -> TaskModel
     """
     family = find_model_family(settings)
     config_class, model_class = family.config_class, family.head("pretraining")
-    switches = {"enable_recompute": settings.use_recompute, "pack_rows": settings.pack_rows}
     name = settings.model_name_or_path
     if name and settings.continue_training is not False:
-        model = model_class.from_pretrained(name, **switches)
+        model = model_class.from_pretrained(name, **settings.execution_fields)
         check_fits(settings, model.config, vocabulary, name)
         return model
     if name and not Path(name).is_dir():
-        config, origin = config_class.preset(name, **switches), name
+        config, origin = config_class.preset(name, **settings.execution_fields), name
     elif settings.config_name:
-        config = config_class.preset(settings.config_name, vocab_size=len(vocabulary), **switches)
+        config = config_class.preset(
+            settings.config_name, vocab_size=len(vocabulary), **settings.execution_fields
+        )
         origin = settings.config_name
     else:
         origin = str(name or settings.ernie_config_file)
-        config = config_class.from_dict({**config_class.from_file(origin).to_dict(), **switches})
+        config = config_class.from_file(origin).replace(**settings.execution_fields)
     check_fits(settings, config, vocabulary, origin)
     return model_class(config)
 

@@ -151,6 +151,11 @@ class TrainSettings(Settings):
         return self.micro_batch_size * (self.dp_degree or 1) * self.sharding_degree
 
     @property
+    def execution_fields(self) -> dict[str, bool]:
+        """Fields of the network's configuration that say how it computes, not what."""
+        return {"enable_recompute": self.use_recompute, "pack_rows": self.pack_rows}
+
+    @property
     def rows_per_step(self) -> int:
         """Rows of one optimizer step: global_batch_size, after `check`."""
         return self.global_batch_size or self.rows_per_pass

@@ -35,7 +35,7 @@ def load_pretrained(cls: type[Model], name_or_folder: str | os.PathLike, **overr
         config, path = fetch(cls.config_class, str(name_or_folder))
     if "num_labels" in overrides:
         config.id2label = None
-    model = cls(cls.config_class.from_dict({**config.to_dict(), **overrides}))
+    model = cls(config.replace(**overrides))
     tensors = read_weights(path)
     if is_huggingface(tensors, cls.base_name):
         tensors = from_huggingface(tensors, cls.base_name)
