@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -43,9 +42,7 @@ class TrainingProcess:
         self.folder = Path(settings.output_dir)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self._config = self.folder.with_suffix(".yaml")
-        self._config.write_text(
-            yaml.safe_dump(settings.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf8"
-        )
+        self._config.write_text(settings.to_yaml(), encoding="utf8")
         self._log = self.folder.with_suffix(".log")
         self._environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         self._process: subprocess.Popen | None = None

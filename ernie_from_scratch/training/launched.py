@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
 from ernie_from_scratch.parallel.launch import LaunchSettings, launch
 from ernie_from_scratch.training.device import check_gpu
 from ernie_from_scratch.training.interrupt import StopRequest
@@ -39,9 +37,7 @@ def run_launched(
     log_dir = Path(several.log_dir) if several.log_dir else make_run_folder(settings) / "logs"
     log_dir.mkdir(parents=True, exist_ok=True)
     with atomic_write(log_dir / "settings.yaml") as temporary:
-        temporary.write_text(
-            yaml.safe_dump(settings.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf8"
-        )
+        temporary.write_text(settings.to_yaml(), encoding="utf8")
     arguments = [command, "--config", str(log_dir / "settings.yaml")]
     metrics = Path(settings.output_dir) / "metrics.jsonl"
     progress = TrainingProgress(settings.max_steps, quiet, title=command, metrics=metrics)

@@ -86,9 +86,7 @@ def open_run_folder(settings: TrainSettings, processes: int = 1) -> Path:
                 f"{getattr(settings, name)!r}; use another --output_dir, or the same settings to continue"
             )
     with atomic_write(config_file) as temporary:
-        temporary.write_text(
-            yaml.safe_dump(settings.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf8"
-        )
+        temporary.write_text(settings.to_yaml(), encoding="utf8")
     with atomic_write(folder / "environment.json") as temporary:
         temporary.write_text(json.dumps(environment() | {"processes": processes}, indent=1))
     return folder

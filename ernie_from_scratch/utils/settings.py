@@ -154,6 +154,12 @@ class Settings:
         """Field names and values, as YAML files hold them."""
         return dataclasses.asdict(self)
 
+    def to_yaml(self) -> str:
+        """The text of a YAML file that `read_yaml` reads back."""
+        import yaml
+
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
     def subset(self, cls: type[S]) -> S:
         """The values of the options that `cls`, a base class, has."""
         return cls(**{field.name: getattr(self, field.name) for field in dataclasses.fields(cls)})
